@@ -1,0 +1,22 @@
+//! Bus name, object paths, interfaces and the place of the private socket.
+
+/// The well-known name on the system bus.
+pub const BUS_NAME: &str = "org.faultd.Engine1";
+/// The root object: manager of everything else.
+pub const ROOT_PATH: &str = "/org/faultd/Engine1";
+/// Run objects are children of this path, named by their id.
+pub const RUN_PATH: &str = "/org/faultd/Engine1/run";
+/// The private socket on which the daemon always listens, unless told otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/faultd/bus";
+/// Where the daemon keeps labs and journals, unless told otherwise.
+pub const DEFAULT_STATE_DIRECTORY: &str = "/run/faultd/state";
+/// Where `/metrics` is served, unless told otherwise.
+pub const DEFAULT_METRICS_ADDRESS: &str = "127.0.0.1:9920";
+/// Where plugins are looked for, unless told otherwise.
+pub const DEFAULT_PLUGIN_DIRECTORY: &str = "/usr/lib/faultd/plugins";
+
+/// The object path of the run with this id.
+#[must_use]
+pub fn run_path(id: &str) -> String {
+    format!("{RUN_PATH}/{id}")
+}

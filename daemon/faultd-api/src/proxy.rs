@@ -1,0 +1,46 @@
+//! Client side of the bus interfaces. Their documentation is with the daemon's implementation,
+//! where it becomes part of the introspection.
+
+use zbus::{OwnedFd, OwnedObjectPath, proxy};
+
+use crate::{dictionary::Dictionary, error::Error};
+
+/// The root object.
+#[proxy(interface = "org.faultd.Engine1.Manager", default_path = "/org/faultd/Engine1")]
+pub trait Manager {
+    /// What this host can do; a [`crate::doctor::DoctorReport`].
+    fn doctor(&self) -> Result<Dictionary, Error>;
+    /// Everything that can be named; [`crate::target::TargetStatus`].
+    fn list_targets(&self) -> Result<Vec<Dictionary>, Error>;
+    /// Applies a [`crate::fault::FaultRequest`] and answers its [`crate::fault::FaultStatus`].
+    fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error>;
+    /// The faults that hold.
+    fn list_faults(&self) -> Result<Vec<Dictionary>, Error>;
+    /// Removes one fault.
+    fn remove_fault(&self, id: &str) -> Result<(), Error>;
+    /// Removes the faults of one target, or all with an empty name; answers how many.
+    fn clear_faults(&self, target: &str) -> Result<u32, Error>;
+    /// Brings a lab up ([`crate::lab::LabRequest`]) and answers its [`crate::lab::LabStatus`].
+    fn lab_up(&self, request: Dictionary) -> Result<Dictionary, Error>;
+    /// The labs that are up.
+    fn list_labs(&self) -> Result<Vec<Dictionary>, Error>;
+    /// Takes a lab down without a trace.
+    fn lab_down(&self, name: &str) -> Result<(), Error>;
+    /// Starts a [`crate::run::RunRequest`]; its folder is made inside of the given directory.
+    fn start_run(&self, request: Dictionary, outputs: OwnedFd) -> Result<OwnedObjectPath, Error>;
+    /// Version of the daemon.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> zbus::Result<String>;
+}
+
+/// One run.
+#[proxy(interface = "org.faultd.Engine1.Run")]
+pub trait Run {
+    /// Returns when the run has ended, with its [`crate::run::RunResult`].
+    fn wait(&self) -> Result<Dictionary, Error>;
+    /// Ends the run early; its faults are cleared and what was measured is kept.
+    fn stop(&self) -> Result<(), Error>;
+    /// A [`crate::run::RunProgress`], once a second.
+    #[zbus(signal)]
+    fn progress(&self, progress: Dictionary) -> zbus::Result<()>;
+}

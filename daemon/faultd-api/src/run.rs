@@ -1,0 +1,139 @@
+//! Runs: measured experiments.
+
+use serde::{Deserialize, Serialize};
+
+use crate::fault::{Backend, Direction};
+
+/// One experiment: what `StartRun` takes. Durations are nanoseconds.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// The cluster's name.
+    pub cluster: String,
+    /// The name of the run's folder.
+    pub label: String,
+    /// `leader`, `follower` or a member's name; nothing for a baseline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// One-way delay to add.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delay_ns: Option<u64>,
+    /// Share of packets to drop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss_ratio: Option<f64>,
+    /// Packets concerned.
+    #[serde(default)]
+    pub direction: Direction,
+    /// Backend asked for.
+    #[serde(default)]
+    pub backend: Backend,
+    /// Measured time.
+    pub duration_ns: u64,
+    /// Load before the measured time, to fill caches and connections.
+    #[serde(default = "default_warm_up_ns")]
+    pub warm_up_ns: u64,
+    /// When the fault begins, from the start of the measured time; missing means from its start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inject_at_ns: Option<u64>,
+    /// For how long; missing means until the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_for_ns: Option<u64>,
+    /// Clients, each with one operation under way at a time.
+    #[serde(default = "default_clients")]
+    pub clients: u64,
+    /// Which member serves the clients: `leader`, `follower`, `all` or a member's name.
+    #[serde(default = "default_via")]
+    pub via: String,
+    /// Share of reads among the operations, 0 to 1.
+    #[serde(default)]
+    pub read_ratio: f64,
+    /// Size of a value, in bytes.
+    #[serde(default = "default_value_bytes")]
+    pub value_bytes: u64,
+    /// Number of keys.
+    #[serde(default = "default_keys")]
+    pub keys: u64,
+    /// An operation that takes longer is counted as a time-out.
+    #[serde(default = "default_timeout_ns")]
+    pub operation_timeout_ns: u64,
+    /// Seed of everything random; chosen and recorded when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// The schedule plugin.
+    #[serde(default = "default_schedule")]
+    pub schedule: String,
+}
+
+/// Default of [`RunRequest::warm_up_ns`]: 3 s.
+#[must_use]
+pub fn default_warm_up_ns() -> u64 {
+    3_000_000_000
+}
+
+/// Default of [`RunRequest::clients`].
+#[must_use]
+pub fn default_clients() -> u64 {
+    10
+}
+
+/// Default of [`RunRequest::via`].
+#[must_use]
+pub fn default_via() -> String {
+    "all".to_owned()
+}
+
+/// Default of [`RunRequest::value_bytes`].
+#[must_use]
+pub fn default_value_bytes() -> u64 {
+    100
+}
+
+/// Default of [`RunRequest::keys`], the record count of the paper.
+#[must_use]
+pub fn default_keys() -> u64 {
+    10_000
+}
+
+/// Default of [`RunRequest::operation_timeout_ns`]: 5 s.
+#[must_use]
+pub fn default_timeout_ns() -> u64 {
+    5_000_000_000
+}
+
+/// Default of [`RunRequest::schedule`].
+#[must_use]
+pub fn default_schedule() -> String {
+    "window".to_owned()
+}
+
+/// What a run is doing, once a second.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+pub struct RunProgress {
+    /// `warm-up`, `baseline`, `injection` or `recovery`.
+    pub phase: String,
+    /// Seconds since the start of the measured time; negative in the warm-up.
+    pub t_s: i64,
+    /// Length of the measured time, in seconds.
+    pub of_s: u64,
+    /// Operations completed in the last second.
+    pub ops: u64,
+    /// Errors and time-outs in the last second.
+    pub errors: u64,
+    /// Median latency of the last second, in milliseconds.
+    pub p50_ms: Option<f64>,
+    /// The faults that hold, for people: `delay 100ms on etcd/etcd1 (leader)`.
+    pub faults: Vec<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub struct RunResult {
+    /// The run's id.
+    pub id: String,
+    /// `done`, `interrupted` or `failed`.
+    pub status: String,
+    /// Name of the folder inside of the outputs folder.
+    pub folder: String,
+    /// Why it failed.
+    pub error: Option<String>,
+}
