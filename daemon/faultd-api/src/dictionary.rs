@@ -43,7 +43,7 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Dictionary, DictionaryError> {
     let mut dictionary = Dictionary::new();
     for (key, value) in fields {
         if let Some(variant) = to_variant(value)? {
-            dictionary.insert(key, OwnedVariant::try_from(variant).map_err(zbus::Error::from)?);
+            dictionary.insert(key, OwnedVariant::try_from(variant)?);
         }
     }
     Ok(dictionary)

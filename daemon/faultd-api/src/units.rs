@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(parse_delay("0s"), Err(UnitError::TooShort("0s".into())));
         assert_eq!(parse_delay("50"), Err(UnitError::NotADuration("50".into())));
         assert_eq!(parse_delay("fast"), Err(UnitError::NotADuration("fast".into())));
-        assert_eq!(parse_delay("1e300h").map_err(|e| e.to_string()), Err("'1e300h' is too long: at most 10m".into()));
+        assert_eq!(parse_delay("9999h").map_err(|e| e.to_string()), Err("'9999h' is too long: at most 10m".into()));
         assert_eq!(parse_delay("NaNs"), Err(UnitError::NotADuration("NaNs".into())));
     }
 

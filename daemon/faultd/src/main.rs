@@ -1,2 +1,120 @@
-//! Placeholder.
-fn main() {}
+//! The daemon's process: arguments, parts in their order, and an orderly end.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context;
+use clap::Parser;
+use faultd::{
+    bus,
+    doctor::Doctor,
+    engine,
+    lab::{self, Labs},
+    leftovers::{self, LifeLock},
+    metrics::{self, Metrics},
+    plugins::Plugins,
+    run::{Runs, experiment::Surroundings},
+    target::{Targets, docker::ContainerEngine},
+};
+use faultd_api::names;
+use faultd_kernel::{datapath::Datapath, probe};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// The eBPF programs, built from `ebpf/faultd-ebpf`.
+static EBPF_OBJECT: &[u8] = include_bytes!(env!("FAULTD_EBPF_OBJECT"));
+
+/// Makes containers and lab hosts slow or lossy, exactly as asked and no longer than asked.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Options {
+    /// Where callers connect
+    #[arg(long, value_name = "PATH", default_value = names::DEFAULT_SOCKET)]
+    socket: PathBuf,
+    /// Where labs are written down and their logs kept
+    #[arg(long, value_name = "DIRECTORY", default_value = names::DEFAULT_STATE_DIRECTORY)]
+    state_dir: PathBuf,
+    /// Where /metrics is served
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = names::DEFAULT_METRICS_ADDRESS)]
+    metrics: SocketAddr,
+    /// Where plugins are looked for
+    #[arg(long, value_name = "DIRECTORY", default_value = names::DEFAULT_PLUGIN_DIRECTORY)]
+    plugins: PathBuf,
+    /// Removes everything that faultd ever left on this host, labs included, and exits
+    #[arg(long)]
+    cleanup: bool,
+}
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .init();
+    let outcome = if options.cleanup { clean_up() } else { run(options) };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("faultd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn clean_up() -> anyhow::Result<()> {
+    for line in leftovers::clean_up_everything().context("cannot clean up")? {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+#[tokio::main]
+async fn run(options: Options) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let capabilities = Arc::new(probe::probe(EBPF_OBJECT)?);
+    // Places are taken before anything is recovered: two daemons on one state would undo each other.
+    let socket = bus::listen(&options.socket).await?;
+    let page = metrics::bind(options.metrics).await?;
+    println!("metrics on http://{}/metrics", page.local_addr()?);
+
+    let lock = LifeLock::take().context("/run/faultd.lock")?;
+    let mut recovered = leftovers::recover(&lock);
+    let plugins = Plugins::new(options.plugins)?;
+    let labs = Labs::new(options.state_dir, plugins.clone());
+    recovered.extend(lab::recover(&labs).await.context("the records of labs cannot be read")?);
+    for line in &recovered {
+        tracing::warn!("found of an earlier life: {line}");
+    }
+
+    let metrics = Metrics::new()?;
+    let engine = engine::start(Datapath::start(EBPF_OBJECT, &capabilities)?, metrics.clone())?;
+    let containers = ContainerEngine::from_environment();
+    let surroundings = Surroundings {
+        engine: engine.clone(),
+        plugins,
+        metrics: metrics.clone(),
+        capabilities: Arc::clone(&capabilities),
+    };
+    let runs = Runs::new(surroundings, labs.clone());
+    let services = bus::Services {
+        engine: engine.clone(),
+        targets: Targets::new(labs.clone(), containers.clone()),
+        labs: labs.clone(),
+        runs: runs.clone(),
+        doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered),
+        capabilities,
+    };
+    println!("listening on unix:path={}", options.socket.display());
+    tokio::select! {
+        () = bus::serve(socket, services) => {}
+        () = metrics::serve(page, metrics, engine.clone()) => {}
+        _ = terminate.recv() => tracing::info!("asked to stop"),
+        _ = interrupt.recv() => tracing::info!("interrupted"),
+    }
+    runs.stop_all("the daemon is stopping").await;
+    engine.stop().await;
+    // A socket that is left is replaced by the next start; one that cannot be removed is no failure.
+    let _ = std::fs::remove_file(&options.socket);
+    Ok(())
+}

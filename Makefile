@@ -1,0 +1,43 @@
+# The two commands are `make demo` and `make test`; both set up what is missing (xtask/setup.sh).
+# V=1 shows what cargo does.
+
+SHELL := /bin/bash
+step := xtask/step.sh
+export RUST_BACKTRACE ?= 0
+ifndef V
+export CARGO_TERM_QUIET := true
+endif
+
+.PHONY: help demo test build check clean setup-demo setup-test
+.NOTPARALLEL:
+
+help:
+	@echo 'make demo    set up, build, and run the main job on a real etcd cluster (root or sudo)'
+	@echo 'make test    set up, build, and run every test (root or sudo)'
+	@echo 'make build   eBPF programs, plugins, daemon and command line, into target/'
+	@echo 'make check   format, lints, licences, tidiness'
+	@echo 'make clean   remove everything that was built, the linker excepted'
+
+demo: setup-demo build
+	@xtask/demo.sh
+
+test: setup-test build
+	@$(step) 'running the tests' cargo xtask test
+
+build:
+	@$(step) 'building xtask' cargo build --release --package xtask
+	@$(step) 'building the eBPF programs' cargo xtask ebpf
+	@$(step) 'building the plugins' cargo xtask plugins
+	@$(step) 'building faultd and faultctl' cargo build --release --workspace
+
+check: setup-demo
+	@$(step) 'checking' cargo xtask check
+
+setup-demo:
+	@$(step) 'looking for what the demo needs' xtask/setup.sh demo
+
+setup-test:
+	@$(step) 'looking for what the tests need' xtask/setup.sh test
+
+clean:
+	@find target -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +

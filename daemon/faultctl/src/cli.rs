@@ -1,0 +1,157 @@
+//! The words of the command line: global options, nouns, and how a wrong word is reported.
+
+use std::process::ExitCode;
+
+use clap::{
+    Parser, Subcommand,
+    error::{ContextKind, ErrorKind},
+};
+use faultd_api::error::exit;
+
+use crate::{
+    commands::{fault::FaultVerb, lab::LabVerb, results::ResultsVerb, run::RunArguments, target::TargetVerb},
+    connection::BusAddress,
+    output::{self, Format},
+};
+
+/// Makes containers and lab hosts slow or lossy while a workload runs, and shows what that did.
+#[derive(Debug, Parser)]
+#[command(name = "faultctl", version)]
+pub(crate) struct Cli {
+    /// How data is printed on stdout.
+    #[arg(short, long, global = true, help_heading = "Global options", value_enum, default_value = "table")]
+    pub(crate) output: Format,
+    /// Where the daemon listens: `system` or `unix:path=SOCKET`.
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = "FAULTD_BUS",
+        default_value = "unix:path=/run/faultd/bus"
+    )]
+    pub(crate) bus: BusAddress,
+    #[command(subcommand)]
+    pub(crate) noun: Noun,
+}
+
+/// What a command is about.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Noun {
+    /// What this kernel and host can do, which backend is used for what, and what is left over.
+    Doctor,
+    /// What a fault can be applied to.
+    #[command(subcommand)]
+    Target(TargetVerb),
+    /// Faults on containers and lab hosts.
+    #[command(subcommand)]
+    Fault(FaultVerb),
+    /// Clusters that the daemon starts itself, in network namespaces.
+    #[command(subcommand)]
+    Lab(LabVerb),
+    /// One measured experiment: warm-up, baseline, injection, recovery.
+    Run(Box<RunArguments>),
+    /// What runs left behind.
+    #[command(subcommand)]
+    Results(ResultsVerb),
+}
+
+/// Reads the command line of this process.
+///
+/// # Errors
+/// The exit code, with everything said already: help and version are no failure.
+pub(crate) fn read() -> Result<Cli, ExitCode> {
+    Cli::try_parse().map_err(|error| {
+        if shows_help(&error) {
+            // A closed pipe is nobody's failure here.
+            let _ = error.print();
+        } else {
+            output::say(&format!("faultctl: {}", one_line(&error)));
+        }
+        u8::try_from(error.exit_code()).unwrap_or(exit::USAGE).into()
+    })
+}
+
+fn shows_help(error: &clap::Error) -> bool {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
+    matches!(error.kind(), DisplayHelp | DisplayVersion | DisplayHelpOnMissingArgumentOrSubcommand)
+}
+
+/// What is wrong and what to do, without the usage that clap prints below.
+fn one_line(error: &clap::Error) -> String {
+    if let (ErrorKind::ValueValidation, Some(source)) = (error.kind(), std::error::Error::source(error)) {
+        let flag = error.get(ContextKind::InvalidArg).map(ToString::to_string).unwrap_or_default();
+        let flag = flag.split(' ').next().unwrap_or_default();
+        return format!("{flag}: {source}");
+    }
+    let text = error.to_string();
+    let said = |line: &&str| !line.is_empty() && !line.starts_with("Usage:") && !line.starts_with("For more");
+    let line = text.lines().map(str::trim).filter(said).collect::<Vec<_>>().join(" ");
+    format!("{}; --help shows what is possible", line.trim_start_matches("error: ").replace(" tip: ", "; "))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn complaint(words: &str) -> String {
+        let words = std::iter::once("faultctl").chain(words.split(' '));
+        one_line(&Cli::try_parse_from(words).unwrap_err())
+    }
+
+    #[test]
+    fn the_words_do_not_contradict_each_other() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_value_is_one_line_that_names_the_flag() {
+        let cases = [
+            ("fault add web --delay -1ms", "--delay: '-1ms' is too short: it must be more than zero"),
+            (
+                "fault add web --loss 101%",
+                "--loss: '101%' is out of range: a share is more than 0% and at most 100%",
+            ),
+            (
+                "fault add web --loss -1%",
+                "--loss: '-1%' is out of range: a share is more than 0% and at most 100%",
+            ),
+            (
+                "run --cluster etcd --duration 50",
+                "--duration: '50' is no duration: write a number and a unit, as in 100us, 50ms, 1.5s or 2m",
+            ),
+            ("run --cluster etcd --duration 9000h", "--duration: '9000h' is too long: at most 10080m"),
+            (
+                "run --cluster etcd --clients -1",
+                "--clients: '-1' is no count: write a whole number of at least 1",
+            ),
+            (
+                "fault add web --direction up",
+                "--direction: unknown variant `up`, expected one of `egress`, `ingress`, `both`",
+            ),
+            ("--bus tcp:host=x doctor", "--bus: 'tcp:host=x' is no bus: write system or unix:path=SOCKET"),
+        ];
+        for (words, expected) in cases {
+            assert_eq!(complaint(words), expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_or_unknown_word_is_one_line_too() {
+        for words in ["run", "run --clster etcd", "fault ad", "lab up", "-o xml doctor"] {
+            let complaint = complaint(words);
+            assert_eq!(complaint.lines().count(), 1, "{complaint}");
+            assert!(complaint.ends_with("; --help shows what is possible"), "{complaint}");
+        }
+        assert!(complaint("run").contains("--cluster"));
+        assert!(complaint("run --clster etcd").contains("--clster"));
+    }
+
+    #[test]
+    fn the_global_options_stand_anywhere() {
+        let cli = Cli::try_parse_from(["faultctl", "doctor", "-o", "json", "--bus", "system"]).unwrap();
+        assert_eq!(cli.output, Format::Json);
+        assert_eq!(cli.bus, BusAddress::System);
+    }
+}

@@ -1,0 +1,36 @@
+//! One noun, one file. Each verb asks the daemon, and prints what it answered.
+
+pub(crate) mod doctor;
+pub(crate) mod fault;
+pub(crate) mod lab;
+pub(crate) mod results;
+pub(crate) mod run;
+pub(crate) mod target;
+
+use faultd_api::dictionary::{self, Dictionary, DictionaryError};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    cli::{Cli, Noun},
+    command_error::CommandError,
+};
+
+/// Carries the command out.
+///
+/// # Errors
+/// With what is to be said and the exit code; see [`CommandError`].
+pub(crate) async fn dispatch(cli: Cli) -> Result<(), CommandError> {
+    let Cli { output, bus, noun } = cli;
+    match noun {
+        Noun::Doctor => doctor::doctor(&bus, output).await,
+        Noun::Target(verb) => target::target(verb, &bus, output).await,
+        Noun::Fault(verb) => fault::fault(verb, &bus, output).await,
+        Noun::Lab(verb) => lab::lab(verb, &bus, output).await,
+        Noun::Run(arguments) => run::run(*arguments, &bus, output).await,
+        Noun::Results(verb) => results::results(verb, output),
+    }
+}
+
+fn decode_all<T: DeserializeOwned>(dictionaries: Vec<Dictionary>) -> Result<Vec<T>, DictionaryError> {
+    dictionaries.into_iter().map(dictionary::decode).collect()
+}

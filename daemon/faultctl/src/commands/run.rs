@@ -1,0 +1,161 @@
+//! `faultctl run`: one measured experiment, watched from its start to its end.
+
+use std::path::{Path, PathBuf};
+
+use faultd_api::{
+    dictionary,
+    error::Error as BusError,
+    names::BUS_NAME,
+    proxy::{ManagerProxy, RunProxy},
+    run::{RunRequest, RunResult},
+};
+use faultd_results::{
+    folder::{self, FolderError, Run},
+    metadata::Metadata,
+    summary::Summary,
+};
+use futures_util::StreamExt;
+use serde::Serialize;
+use zbus::OwnedFd;
+
+use super::results::summary_text;
+pub(crate) use crate::run_flags::RunArguments;
+use crate::{
+    command_error::CommandError,
+    connection::BusAddress,
+    interrupt::Interrupts,
+    output::{Format, say},
+    outputs_directory::{OUTPUTS, OutputsDirectory},
+    progress::ProgressDisplay,
+};
+
+/// What `-o json` prints at the end.
+#[derive(Debug, Serialize)]
+struct RunDocument<'a> {
+    id: &'a str,
+    status: &'a str,
+    error: Option<&'a str>,
+    folder: PathBuf,
+    #[serde(flatten)]
+    kept: Option<Kept>,
+}
+
+/// The documents in a run's folder.
+#[derive(Debug, Serialize)]
+struct Kept {
+    summary: Summary,
+    metadata: Metadata,
+}
+
+pub(crate) async fn run(
+    arguments: RunArguments,
+    bus: &BusAddress,
+    output: Format,
+) -> Result<(), CommandError> {
+    let request = arguments.into_request()?;
+    let mut interrupts = Interrupts::catch()?;
+    let manager = bus.connect().await?;
+    let (outputs, descriptor) = OutputsDirectory::open(Path::new(OUTPUTS))?;
+    say(&format!("starting run {} on cluster {}", request.label, request.cluster));
+    let started = tokio::select! {
+        started = start(&manager, &request, descriptor) => started,
+        () = interrupts.next() => Err(CommandError::Interrupted),
+    };
+    let ended = match started {
+        Ok(run) => watch(&run, &mut interrupts, output).await,
+        Err(error) => Err(error),
+    };
+    outputs.remove_if_made_here_and_empty();
+    finish(&ended?, &outputs, output)
+}
+
+async fn start(
+    manager: &ManagerProxy<'_>,
+    request: &RunRequest,
+    outputs: OwnedFd,
+) -> Result<RunProxy<'static>, CommandError> {
+    let path = manager.start_run(dictionary::encode(request)?, outputs).await?;
+    Ok(RunProxy::builder(manager.inner().connection()).destination(BUS_NAME).path(path).build().await?)
+}
+
+/// Shows the run's progress until it has ended. The first Ctrl-C ends it early, the second only this
+/// process; the daemon then ends the run because its caller is gone.
+async fn watch(
+    run: &RunProxy<'_>,
+    interrupts: &mut Interrupts,
+    output: Format,
+) -> Result<RunResult, CommandError> {
+    let mut display = ProgressDisplay::new(output);
+    let mut seconds = run.receive_progress().await?;
+    let mut end = std::pin::pin!(run.wait());
+    let mut is_stopping = false;
+    loop {
+        tokio::select! {
+            ended = &mut end => {
+                display.clear();
+                return Ok(dictionary::decode(ended?)?);
+            }
+            Some(second) = seconds.next() => {
+                let progress = second.args().map_err(CommandError::from)?.progress;
+                display.show(&dictionary::decode(progress)?)?;
+            }
+            () = interrupts.next() => {
+                display.clear();
+                if is_stopping {
+                    return Err(CommandError::Interrupted);
+                }
+                is_stopping = true;
+                stop(run, interrupts).await?;
+            }
+        }
+    }
+}
+
+async fn stop(run: &RunProxy<'_>, interrupts: &mut Interrupts) -> Result<(), CommandError> {
+    say("ending the run and clearing its faults; Ctrl-C again does not wait for it");
+    tokio::select! {
+        // It may have ended by itself in this moment; what counts is what Wait answers.
+        stopped = run.stop() => match stopped {
+            Ok(()) | Err(BusError::NotFound(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        },
+        () = interrupts.next() => Err(CommandError::Interrupted),
+    }
+}
+
+/// Prints what the run left behind, also of one that was interrupted or failed.
+fn finish(result: &RunResult, outputs: &OutputsDirectory, output: Format) -> Result<(), CommandError> {
+    let folder = outputs.folder(&result.folder);
+    let (kept, unreadable) = match folder::read(&folder) {
+        Ok(Run { metadata, summary }) => (Some(Kept { summary, metadata }), None),
+        Err(error) => (None, Some(error)),
+    };
+    let verdict = verdict(result, &folder, unreadable);
+    let RunResult { id, status, error, .. } = result;
+    let document = RunDocument { id, status, error: error.as_deref(), folder, kept };
+    if output != Format::Table || document.kept.is_some() {
+        output.one("run", &document, text)?;
+    }
+    verdict
+}
+
+fn text(document: &RunDocument<'_>) -> String {
+    let text = |kept: &Kept| summary_text(&document.folder, &kept.metadata, &kept.summary);
+    document.kept.as_ref().map(text).unwrap_or_default()
+}
+
+fn verdict(result: &RunResult, folder: &Path, unreadable: Option<FolderError>) -> Result<(), CommandError> {
+    match (result.status.as_str(), unreadable) {
+        ("done", None) => Ok(()),
+        ("done", Some(error)) => Err(error.into()),
+        ("interrupted", unreadable) => {
+            let kept = format!("what was measured until then is in {}", folder.display());
+            let kept = if unreadable.is_none() { kept } else { "nothing was measured".to_owned() };
+            say(&format!("interrupted; {kept}"));
+            Err(CommandError::Interrupted)
+        }
+        _ => Err(CommandError::RunFailed(
+            result.error.clone().unwrap_or_else(|| "no reason was given".to_owned()),
+        )),
+    }
+}

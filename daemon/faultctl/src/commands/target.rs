@@ -1,0 +1,35 @@
+//! `faultctl target`: what a fault can be applied to.
+
+use clap::Subcommand;
+use faultd_api::target::TargetStatus;
+
+use super::decode_all;
+use crate::{
+    command_error::CommandError,
+    connection::BusAddress,
+    output::{Format, or_dash, table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TargetVerb {
+    /// Containers and lab hosts that can be named.
+    Ls,
+}
+
+pub(crate) async fn target(verb: TargetVerb, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
+    let TargetVerb::Ls = verb;
+    let targets: Vec<TargetStatus> = decode_all(bus.connect().await?.list_targets().await?)?;
+    output.many("target", &targets, |targets| {
+        table(["NAME", "KIND", "ADDRESSES", "INTERFACE", "PROBLEM"], targets.iter().map(row))
+    })
+}
+
+fn row(target: &TargetStatus) -> [String; 5] {
+    [
+        target.name.clone(),
+        target.kind.clone(),
+        target.addresses.join(" "),
+        or_dash(target.interface.as_ref()),
+        or_dash(target.problem.as_ref()),
+    ]
+}

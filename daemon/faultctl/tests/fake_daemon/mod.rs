@@ -1,0 +1,231 @@
+//! A daemon that answers the same always, served over a socket of its own as the real one is.
+
+use std::{
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use faultd_api::{
+    dictionary::{Dictionary, decode, encode},
+    error::Error,
+    fault::{FaultRequest, FaultStatus, PacketCounts},
+    names::{ROOT_PATH, run_path},
+    run::RunRequest,
+};
+use tokio::{net::UnixListener, sync::Notify, task::JoinHandle};
+use zbus::{
+    Connection, Guid, OwnedFd, OwnedObjectPath, connection::Builder, interface, object_server::SignalEmitter,
+};
+
+mod canned;
+
+pub(crate) use canned::FOLDER;
+
+/// How many seconds, here of 50 ms each, a run lasts unless it is stopped.
+const SECONDS: i64 = 4;
+
+/// What the daemon was asked for, in words.
+pub(crate) type Asked = Arc<Mutex<Vec<String>>>;
+
+/// The daemon, in a directory of its own that goes with it.
+pub(crate) struct FakeDaemon {
+    pub(crate) directory: PathBuf,
+    pub(crate) asked: Asked,
+    server: JoinHandle<()>,
+}
+
+impl FakeDaemon {
+    /// Listens in a new directory of that name.
+    pub(crate) fn start(name: &str) -> Self {
+        let directory = std::env::temp_dir().join(format!("faultctl-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let listener = UnixListener::bind(directory.join("bus")).unwrap();
+        let asked = Asked::default();
+        let server = tokio::spawn(serve(listener, asked.clone()));
+        Self { directory, asked, server }
+    }
+
+    /// What it was asked for so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Drop for FakeDaemon {
+    fn drop(&mut self) {
+        self.server.abort();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+async fn serve(listener: UnixListener, asked: Asked) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let stream = stream.into_std().unwrap();
+        let builder = Builder::unix_stream(stream).server(Guid::generate()).p2p();
+        let builder = builder.serve_at(ROOT_PATH, FakeManager { asked: asked.clone() });
+        tokio::spawn(async move {
+            // A client that only tries the socket is no failure.
+            if let Ok(connection) = builder.build().await {
+                connection.closed().await;
+            }
+        });
+    }
+}
+
+struct FakeManager {
+    asked: Asked,
+}
+
+impl FakeManager {
+    fn note(&self, what: String) {
+        self.asked.lock().unwrap().push(what);
+    }
+}
+
+#[interface(name = "org.faultd.Engine1.Manager")]
+impl FakeManager {
+    fn doctor(&self) -> Dictionary {
+        encode(&canned::doctor()).unwrap()
+    }
+
+    fn list_targets(&self) -> Vec<Dictionary> {
+        vec![encode(&canned::target()).unwrap()]
+    }
+
+    fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error> {
+        let request: FaultRequest =
+            decode(request).map_err(|error| Error::InvalidRequest(error.to_string()))?;
+        self.note(format!("add {} detach {}", request.target, request.detach));
+        match request.target.as_str() {
+            "nobody" => Err(Error::NotFound("no target 'nobody'; see 'faultctl target ls'".into())),
+            "forbidden" => Err(Error::Denied("only root may add faults".into())),
+            "impossible" => Err(Error::InvalidRequest("the target is on the host's network".into())),
+            "taken" => Err(Error::Busy("web has fault f9\nalready".into())),
+            _ => Ok(encode(&status_of(request)).unwrap()),
+        }
+    }
+
+    fn list_faults(&self) -> Vec<Dictionary> {
+        let request =
+            FaultRequest { target: "web".into(), loss_ratio: Some(0.05), ..FaultRequest::default() };
+        vec![encode(&status_of(request)).unwrap()]
+    }
+
+    fn remove_fault(&self, id: &str) -> Result<(), Error> {
+        self.note(format!("remove {id}"));
+        if id == "f1" { Ok(()) } else { Err(Error::NotFound(format!("no fault '{id}'"))) }
+    }
+
+    fn clear_faults(&self, target: &str) -> u32 {
+        self.note(format!("clear '{target}'"));
+        3
+    }
+
+    fn lab_up(&self, _request: Dictionary) -> Dictionary {
+        encode(&canned::lab()).unwrap()
+    }
+
+    fn list_labs(&self) -> Vec<Dictionary> {
+        vec![encode(&canned::lab()).unwrap()]
+    }
+
+    fn lab_down(&self, name: &str) {
+        self.note(format!("down {name}"));
+    }
+
+    async fn start_run(
+        &self,
+        request: Dictionary,
+        outputs: OwnedFd,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath, Error> {
+        let request: RunRequest =
+            decode(request).map_err(|error| Error::InvalidRequest(error.to_string()))?;
+        if request.cluster != "etcd" {
+            return Err(Error::NotFound(format!(
+                "no cluster '{}'; see 'faultctl lab status'",
+                request.cluster
+            )));
+        }
+        let run = Arc::new(RunState { request, outputs, stopped: Notify::new(), ended: Notify::new() });
+        let path = run_path("r1");
+        let object = FakeRun { asked: self.asked.clone(), run: run.clone() };
+        connection.object_server().at(path.as_str(), object).await?;
+        tokio::spawn(produce(connection.clone(), run));
+        Ok(OwnedObjectPath::try_from(path).unwrap())
+    }
+}
+
+fn status_of(request: FaultRequest) -> FaultStatus {
+    FaultStatus {
+        // Not among those that hold: it went as soon as it came.
+        id: if request.target == "fleeting" { "f2".into() } else { "f1".into() },
+        target: request.target,
+        kind: "loss".into(),
+        delay_ns: request.delay_ns,
+        loss_ratio: request.loss_ratio,
+        direction: request.direction,
+        backend: "ebpf".into(),
+        backend_reason: "loss needs no holding device".into(),
+        interface: "veth0".into(),
+        seed: 7,
+        run: None,
+        remaining_ns: request.hold_for_ns,
+        state: "effective".into(),
+        packets: PacketCounts { seen: 100, matched: 90, dropped: 4, ..PacketCounts::default() },
+    }
+}
+
+struct RunState {
+    request: RunRequest,
+    outputs: OwnedFd,
+    stopped: Notify,
+    ended: Notify,
+}
+
+struct FakeRun {
+    asked: Asked,
+    run: Arc<RunState>,
+}
+
+#[interface(name = "org.faultd.Engine1.Run")]
+impl FakeRun {
+    async fn wait(&self) -> Dictionary {
+        let stopped = tokio::select! {
+            () = self.run.ended.notified() => false,
+            () = self.run.stopped.notified() => true,
+        };
+        let outputs = format!("/proc/self/fd/{}", self.run.outputs.as_raw_fd());
+        encode(&canned::end_of_run(Path::new(&outputs), &self.run.request, stopped)).unwrap()
+    }
+
+    fn stop(&self) {
+        self.asked.lock().unwrap().push("stop".into());
+        if self.run.request.label != "stuck" {
+            self.run.stopped.notify_one();
+        }
+    }
+
+    #[zbus(signal)]
+    async fn progress(emitter: &SignalEmitter<'_>, progress: Dictionary) -> zbus::Result<()>;
+}
+
+/// A run of four short seconds. `endless` goes on until it is stopped, `stuck` cannot be stopped, and
+/// with `dies` the daemon goes away in the second second.
+async fn produce(connection: Connection, run: Arc<RunState>) {
+    let emitter = SignalEmitter::new(&connection, run_path("r1")).unwrap();
+    let label = run.request.label.as_str();
+    for t_s in 0.. {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let sent = FakeRun::progress(&emitter, encode(&canned::progress(t_s)).unwrap()).await;
+        match (t_s, label) {
+            _ if sent.is_err() => break,
+            (1, "dies") => return connection.close().await.unwrap(),
+            (SECONDS, label) if !matches!(label, "endless" | "stuck") => break,
+            _ => {}
+        }
+    }
+    run.ended.notify_one();
+}

@@ -1,0 +1,97 @@
+//! What can go wrong between a rule's plan and the kernel.
+
+use std::io;
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError};
+use thiserror::Error;
+
+use super::rule::RuleId;
+use crate::{holding::HoldingError, namespace::NamespaceError, netlink::NetlinkError};
+
+/// What can go wrong with rules in the kernel.
+#[derive(Debug, Error)]
+pub enum DatapathError {
+    /// Probing found neither TCX nor clsact.
+    #[error("this kernel can attach programs neither by TCX nor by clsact: see what `faultctl doctor` says")]
+    NoAttachKind,
+    /// The eBPF object was refused.
+    #[error("the kernel does not load faultd's eBPF object (this needs root, or CAP_BPF and CAP_NET_ADMIN)")]
+    Load(#[source] Box<EbpfError>),
+    /// A program was refused or could not be attached.
+    #[error("the kernel does not take the program {program}")]
+    Program {
+        /// Name of the program.
+        program: &'static str,
+        /// Why not, with the verifier's log where there is one.
+        #[source]
+        source: Box<ProgramError>,
+    },
+    /// A program or map is not in the object: daemon and object do not belong together.
+    #[error("the eBPF object has no {0}: build object and daemon from the same source")]
+    MissingInObject(&'static str),
+    /// A map could not be read or written.
+    #[error("cannot access the eBPF map {map}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// Why not.
+        #[source]
+        source: Box<MapError>,
+    },
+    /// Reading the number of CPUs failed.
+    #[error("cannot prepare a rule's counters")]
+    Counters(#[source] io::Error),
+    /// A link, filter or queueing discipline could not be read or changed.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// The namespace could not be entered.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// The holding device failed.
+    #[error(transparent)]
+    Holding(#[from] HoldingError),
+    /// A thread could not be started.
+    #[error("cannot start a thread of the datapath")]
+    Thread(#[source] io::Error),
+    /// The ratio of lost packets is not between 0 and 1.
+    #[error("{0} is no ratio of lost packets: it must be between 0 and 1")]
+    InvalidLoss(f64),
+    /// A delay was planned without saying which device holds the packets.
+    #[error("a delay needs a holding device")]
+    NoHoldingDevice,
+    /// The hook has as many rules as it can carry.
+    #[error("{interface} has {limit} rules in that direction already, which is the most: remove one first")]
+    TooManyRules {
+        /// Name of the interface.
+        interface: String,
+        /// The most that is possible.
+        limit: usize,
+    },
+    /// All slots of the namespace are in use.
+    #[error("no more rules fit into this network namespace: remove some first")]
+    NoFreeSlot,
+    /// There is no such rule.
+    #[error("there is no rule {0}")]
+    UnknownRule(RuleId),
+    /// Something could not be taken down; everything else was.
+    #[error("could not clean up everything: {}", join(.0))]
+    Teardown(Vec<DatapathError>),
+}
+
+impl DatapathError {
+    pub(super) fn map(map: &'static str) -> impl FnOnce(MapError) -> Self {
+        move |source| Self::Map { map, source: Box::new(source) }
+    }
+
+    pub(super) fn program(program: &'static str) -> impl FnOnce(ProgramError) -> Self {
+        move |source| Self::Program { program, source: Box::new(source) }
+    }
+
+    pub(super) fn from_teardown(errors: Vec<Self>) -> Result<(), Self> {
+        if errors.is_empty() { Ok(()) } else { Err(Self::Teardown(errors)) }
+    }
+}
+
+fn join(errors: &[DatapathError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}

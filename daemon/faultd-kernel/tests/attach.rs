@@ -1,0 +1,199 @@
+//! How programs are attached and detached, and what happens when interfaces and namespaces vanish.
+#![expect(clippy::expect_used, reason = "what a test needs and does not get is a failure of the test")]
+
+use std::time::{Duration, Instant};
+
+use faultd_kernel::{
+    LINK_NAME_PREFIX,
+    datapath::{AttachKind, Datapath, DatapathError, HoldingKind, Hook, RulePlan},
+    link,
+    namespace::{self, Namespace},
+    process::{ProcessPlan, SpawnedProcess},
+};
+use faultd_testkit::{
+    capabilities, ebpf_object, exclusive,
+    hosts::{Host, VethPairHosts},
+    measure::EchoServer,
+    skip, supported,
+};
+
+const PATIENCE: Duration = Duration::from_millis(300);
+
+fn plan(host: &Host, hook: Hook, delay: Option<Duration>, loss: Option<f64>) -> RulePlan {
+    RulePlan {
+        interface: host.outside.clone(),
+        hook,
+        delay,
+        loss,
+        seed: 1,
+        holding: delay.map(|_delay| HoldingKind::Relay),
+        deadline_monotonic_ns: None,
+    }
+}
+
+fn datapath(test_name: &str) -> Option<Datapath> {
+    let capabilities = capabilities(test_name)?;
+    let possible = supported(test_name, "TAP devices", &capabilities.tap);
+    possible.then(|| Datapath::start(&ebpf_object(), &capabilities).expect("a datapath"))
+}
+
+#[test]
+fn clsact_carries_delay_and_loss_and_is_removed_after_the_last_rule() {
+    let name = "clsact";
+    let _exclusive = exclusive();
+    let Some(capabilities) = capabilities(name) else { return };
+    if !supported(name, "clsact", &capabilities.clsact) || !supported(name, "TAP devices", &capabilities.tap)
+    {
+        return;
+    }
+    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact).expect("a datapath");
+    let hosts = VethPairHosts::create();
+    let server = EchoServer::start(&hosts.right);
+    let base = server.median_round_trip(&hosts.left, 15);
+    let delay = Some(Duration::from_millis(50));
+    let out = datapath.add_rule(plan(&hosts.left, Hook::Ingress, delay, None)).expect("a rule").id;
+    let back = datapath.add_rule(plan(&hosts.left, Hook::Egress, delay, None)).expect("a rule").id;
+    let added = server.median_round_trip(&hosts.left, 9).saturating_sub(base);
+    assert!(added > Duration::from_millis(99) && added < Duration::from_millis(120), "{added:?}");
+    datapath.remove_rule(out).expect("removed");
+    datapath.remove_rule(back).expect("removed");
+    let loss = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0))).expect("a rule").id;
+    assert!(!server.answers(&hosts.left, PATIENCE));
+    datapath.remove_rule(loss).expect("removed");
+    assert!(server.answers(&hosts.left, PATIENCE));
+    // The kernel refuses to list the filters of a link without clsact.
+    assert_eq!(faultd_kernel::residue::find(std::slice::from_ref(&hosts.switch)).expect("found"), []);
+}
+
+#[test]
+fn a_clsact_of_somebody_else_stays() {
+    let name = "clsact of somebody else";
+    let _exclusive = exclusive();
+    let Some(capabilities) = capabilities(name) else { return };
+    if !supported(name, "clsact", &capabilities.clsact) {
+        return;
+    }
+    let hosts = VethPairHosts::create();
+    let outside = hosts.left.outside.name.as_str();
+    let Some(_) = tc(&hosts.switch, &["qdisc", "add", "dev", outside, "clsact"]) else {
+        return skip(name, "there is no tc");
+    };
+    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact).expect("a datapath");
+    let filters =
+        || tc(&hosts.switch, &["filter", "show", "dev", outside, "ingress"]).expect("tc ran before");
+    let rule = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0))).expect("a rule").id;
+    assert!(filters().contains("faultd:hook_ingress"), "{}", filters());
+    datapath.remove_rule(rule).expect("removed");
+    assert!(!filters().contains("faultd"), "{}", filters());
+    let disciplines = tc(&hosts.switch, &["qdisc", "show", "dev", outside]).expect("tc ran before");
+    assert!(disciplines.contains("clsact"), "{disciplines}");
+}
+
+/// What tc says inside a namespace; nothing if there is no tc.
+fn tc(namespace: &Namespace, arguments: &[&str]) -> Option<String> {
+    let log = std::env::temp_dir().join(format!("faultd-test-tc-{}", std::process::id()));
+    let plan = ProcessPlan {
+        program: "tc".to_owned(),
+        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        environment: Vec::new(),
+        working_directory: std::env::temp_dir(),
+        log: log.clone(),
+    };
+    let process = SpawnedProcess::spawn(namespace, &plan);
+    let status = process.ok().map(|mut process| {
+        assert!(process.identity().wait_until_ended(Duration::from_secs(10)).expect("waited"));
+        process.try_wait().expect("waited").expect("ended")
+    });
+    let text = std::fs::read_to_string(&log).expect("what tc said");
+    std::fs::remove_file(log).expect("removed");
+    assert!(status?.success(), "tc {arguments:?}: {text}");
+    Some(text)
+}
+
+#[test]
+fn devices_exist_only_while_a_rule_needs_them() {
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath("devices of rules") else { return };
+    let hosts = VethPairHosts::create();
+    let ours = || {
+        let links = link::list(&hosts.switch).expect("links");
+        links.into_iter().filter(|link| link.name.starts_with(LINK_NAME_PREFIX)).count()
+    };
+    let loss = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(0.5))).expect("a rule").id;
+    assert_eq!(ours(), 0);
+    let delay = Some(Duration::from_millis(1));
+    let first = datapath.add_rule(plan(&hosts.left, Hook::Ingress, delay, None)).expect("a rule").id;
+    let second = datapath.add_rule(plan(&hosts.right, Hook::Egress, delay, None)).expect("a rule").id;
+    assert_eq!(ours(), 1);
+    datapath.remove_rule(first).expect("removed");
+    assert_eq!(ours(), 1);
+    datapath.remove_rule(second).expect("removed");
+    assert_eq!(ours(), 0);
+    datapath.remove_rule(loss).expect("removed");
+}
+
+#[test]
+fn a_datapath_that_is_dropped_takes_its_rules_with_it() {
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath("drop") else { return };
+    let hosts = VethPairHosts::create();
+    let server = EchoServer::start(&hosts.right);
+    datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0))).expect("a rule");
+    assert!(!server.answers(&hosts.left, PATIENCE));
+    drop(datapath);
+    assert!(server.answers(&hosts.left, PATIENCE));
+}
+
+#[test]
+fn the_ninth_rule_on_a_hook_is_refused_and_changes_nothing() {
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath("too many rules") else { return };
+    let hosts = VethPairHosts::create();
+    for _rule in 0..8 {
+        datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, None)).expect("a rule");
+    }
+    let ninth = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0)));
+    assert!(matches!(ninth, Err(DatapathError::TooManyRules { limit: 8, .. })), "{ninth:?}");
+    assert_eq!(datapath.rules().len(), 8);
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_an_error_and_leaves_nothing() {
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath("no such interface") else { return };
+    let hosts = VethPairHosts::create();
+    let mut plan = plan(&hosts.left, Hook::Ingress, Some(Duration::from_millis(1)), None);
+    plan.interface.index = 4_000_000;
+    assert!(datapath.add_rule(plan).is_err());
+    assert_eq!(datapath.holding_devices(), []);
+}
+
+#[test]
+fn an_interface_deleted_under_a_rule_hinders_nothing() {
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath("interface deleted") else { return };
+    let hosts = VethPairHosts::create();
+    let delay = Some(Duration::from_millis(1));
+    let rule = datapath.add_rule(plan(&hosts.left, Hook::Ingress, delay, None)).expect("a rule").id;
+    link::delete(&hosts.switch, hosts.left.outside.index).expect("deleted");
+    datapath.remove_rule(rule).expect("removed");
+    datapath.shutdown().expect("a clean end");
+}
+
+#[test]
+fn a_namespace_deleted_under_a_rule_does_not_hang() {
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath("namespace deleted") else { return };
+    let name = format!("faultd-test-{}", std::process::id());
+    let switch = Namespace::create_named(&name).expect("a named namespace");
+    let hosts = VethPairHosts::create_around(&switch);
+    drop(switch);
+    let delay = Some(Duration::from_secs(5));
+    let rule = datapath.add_rule(plan(&hosts.left, Hook::Ingress, delay, None)).expect("a rule").id;
+    namespace::remove_named(&name).expect("deleted");
+    drop(hosts);
+    let start = Instant::now();
+    datapath.remove_rule(rule).expect("removed");
+    datapath.shutdown().expect("a clean end");
+    assert!(start.elapsed() < Duration::from_secs(5));
+}

@@ -1,0 +1,177 @@
+//! What can be wrong with a plugin. Each message is one line that names the plugin.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Something is wrong with a plugin: the plugin's fault or that of who chose it, never the cluster's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PluginError {
+    /// This machine cannot run compiled WebAssembly at all.
+    #[error("cannot start the WebAssembly engine: {0}")]
+    NoEngine(String),
+    /// It is this plugin.
+    #[error("plugin {plugin} {problem}")]
+    Plugin {
+        /// Name that the plugin was loaded under.
+        plugin: Arc<str>,
+        /// What is wrong.
+        problem: Problem,
+    },
+}
+
+/// What a plugin is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum World {
+    /// Produces load on a cluster.
+    Driver,
+    /// Says which faults hold at which time.
+    Schedule,
+}
+
+/// What is wrong with a plugin. `call` is the function that was called: `start`, `operate`, `roles`, `decide`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// The bytes are no component, or a damaged one.
+    #[error("is not a WebAssembly component: {0}")]
+    NotAComponent(String),
+    /// It is a plugin, but of the other world.
+    #[error("is a {found} plugin, and a {wanted} is needed here")]
+    OtherWorld {
+        /// What it is.
+        found: World,
+        /// What is needed.
+        wanted: World,
+    },
+    /// It is a component, but no plugin.
+    #[error("is not a {wanted} plugin: it does not export {}", .wanted.export())]
+    NoWorld {
+        /// What is needed.
+        wanted: World,
+    },
+    /// It wants something that the host does not lend.
+    #[error("imports {import}, which is not lent to a {world} plugin")]
+    UnknownImport {
+        /// Name of the import.
+        import: String,
+        /// What the plugin is.
+        world: World,
+    },
+    /// The names fit, the types or versions do not.
+    #[error("was built for another version of the plugin interface: {0}")]
+    Incompatible(String),
+    /// It did not come to an end.
+    #[error("was stopped in {call} after {fuel} units of fuel: it seems to be in an endless loop")]
+    OutOfFuel {
+        /// The function.
+        call: &'static str,
+        /// The limit, about one unit for each instruction.
+        fuel: u64,
+    },
+    /// It wants too much memory.
+    #[error("was stopped in {call}: it wants more than {bytes} bytes of memory")]
+    OutOfMemory {
+        /// The function.
+        call: &'static str,
+        /// The limit.
+        bytes: usize,
+    },
+    /// It used what the host lends in a way that is not allowed.
+    #[error("was stopped in {call}: {refusal}")]
+    Refused {
+        /// The function.
+        call: &'static str,
+        /// What is not allowed.
+        refusal: Refusal,
+    },
+    /// It broke: a panic of the plugin, or an instruction that cannot be executed.
+    #[error("crashed in {call}: {trap}")]
+    Crashed {
+        /// The function.
+        call: &'static str,
+        /// What the machine says.
+        trap: String,
+    },
+    /// It says itself that it cannot do what it is asked to.
+    #[error("cannot {call}: {message}")]
+    Failed {
+        /// The function.
+        call: &'static str,
+        /// Its own words.
+        message: String,
+    },
+    /// Its answer breaks the contract.
+    #[error("gave an answer in {call} that is not allowed: {reason}")]
+    BadAnswer {
+        /// The function.
+        call: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An earlier call was stopped or dropped, so that the instance is in no defined state.
+    #[error("cannot go on: an earlier call was stopped")]
+    Unusable,
+}
+
+/// What a plugin may not do with what the host lends.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// A member that there is not.
+    #[error("it posts to member {member}, and there are {count}, counted from 0")]
+    NoSuchMember {
+        /// The index.
+        member: u32,
+        /// How many there are.
+        count: usize,
+    },
+    /// A path or header that is not HTTP, or belongs to the host.
+    #[error("it posts an HTTP request with a bad {0}")]
+    BadRequest(String),
+    /// Too many requests in one call.
+    #[error("it posts more than {0} requests in one call")]
+    TooManyRequests(u32),
+}
+
+impl World {
+    /// The interface that a plugin of this world exports.
+    pub(crate) fn export(self) -> &'static str {
+        match self {
+            Self::Driver => "faultd:plugin/workload@0.1.0",
+            Self::Schedule => "faultd:plugin/scheduler@0.1.0",
+        }
+    }
+}
+
+impl fmt::Display for World {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Driver => "driver",
+            Self::Schedule => "schedule",
+        })
+    }
+}
+
+/// Text of unknown origin as one short line.
+pub(crate) fn one_line(text: &str) -> String {
+    const MOST_CHARACTERS: usize = 500;
+    let line: String = text.chars().take(MOST_CHARACTERS).collect();
+    line.split(|character: char| character.is_whitespace() || character.is_control())
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_the_plugin_and_is_one_line() {
+        let problem = Problem::NoWorld { wanted: World::Driver };
+        assert_eq!(
+            PluginError::Plugin { plugin: "x".into(), problem }.to_string(),
+            "plugin x is not a driver plugin: it does not export faultd:plugin/workload@0.1.0"
+        );
+        assert_eq!(one_line("a\n  b\u{1b}[1m\tc\n"), "a b [1m c");
+        assert_eq!(one_line(&"x".repeat(9_999)).len(), 500);
+    }
+}

@@ -1,0 +1,27 @@
+//! Loads plugins (WebAssembly components, contract in `plugins/wit`) and runs them within limits.
+//! A plugin reaches nothing but what this crate lends it: log, random numbers, HTTP to the cluster's members.
+//!
+//! ```text
+//! bytes ─ PluginEngine ─▶ DriverPlugin ──── client() ─▶ DriverClient: one Store, one connection a member
+//!                     └─▶ SchedulePlugin ── start() ──▶ Schedule: one Store
+//! ```
+#![forbid(unsafe_code)]
+
+mod bindings;
+mod driver;
+mod engine;
+mod error;
+mod http;
+mod instance;
+mod limits;
+mod log;
+mod random;
+mod schedule;
+
+pub use driver::{ClientOptions, DriverClient, DriverPlugin, Failure, MemberRole, Outcome, Role};
+pub use engine::PluginEngine;
+pub use error::{PluginError, Problem, Refusal, World};
+pub use http::{ConnectFuture, Connector, Member};
+pub use limits::PluginLimits;
+pub use log::{LogLevel, LogSink, log_to_tracing};
+pub use schedule::{Decision, Direction, Effect, Plan, Rule, Schedule, SchedulePlugin};

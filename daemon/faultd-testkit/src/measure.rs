@@ -1,0 +1,134 @@
+//! Measurements between hosts by UDP: round trips, and which of many packets arrive.
+
+use std::{
+    collections::BTreeSet,
+    io,
+    net::{SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use crate::hosts::Host;
+
+const TICK: Duration = Duration::from_millis(50);
+
+/// Packets sent before the receiver gets time to empty its queue.
+const BURST: u32 = 20;
+
+/// A UDP socket on a host, on a port that the kernel chooses. It can be used from any thread.
+pub fn bind_udp(host: &Host) -> UdpSocket {
+    let socket = host.namespace.run(|| UdpSocket::bind((host.address, 0)));
+    socket.expect("inside the host").expect("a UDP socket")
+}
+
+/// Answers every UDP packet with itself until it is dropped.
+pub struct EchoServer {
+    address: SocketAddr,
+    stopping: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EchoServer {
+    /// Starts a server on a host.
+    pub fn start(host: &Host) -> Self {
+        let socket = bind_udp(host);
+        socket.set_read_timeout(Some(TICK)).expect("a time-out");
+        let address = socket.local_addr().expect("an address");
+        let stopping = Arc::new(AtomicBool::new(false));
+        let thread = {
+            let stopping = Arc::clone(&stopping);
+            thread::spawn(move || echo(&socket, &stopping))
+        };
+        Self { address, stopping, thread: Some(thread) }
+    }
+
+    /// The median of `count` round trips from a host, one after the other.
+    pub fn median_round_trip(&self, from: &Host, count: u32) -> Duration {
+        let mut times = self.round_trips(from, count);
+        times.sort();
+        *times.get(times.len() / 2).expect("at least one round trip")
+    }
+
+    /// `count` round trips from a host, after one that is not counted and finds the neighbours.
+    pub fn round_trips(&self, from: &Host, count: u32) -> Vec<Duration> {
+        let socket = bind_udp(from);
+        socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
+        socket.connect(self.address).expect("a peer");
+        let trips = (0..=count).map(|_trip| round_trip(&socket).expect("a round trip"));
+        trips.skip(1).collect()
+    }
+
+    /// Whether a packet from a host comes back within `patience`.
+    pub fn answers(&self, from: &Host, patience: Duration) -> bool {
+        let socket = bind_udp(from);
+        socket.set_read_timeout(Some(patience)).expect("a time-out");
+        socket.connect(self.address).expect("a peer");
+        round_trip(&socket).is_ok()
+    }
+
+    /// Sends from a host until an answer comes, and tells how long that took; nothing if none came
+    /// within `patience`.
+    pub fn time_to_answer(&self, from: &Host, patience: Duration) -> Option<Duration> {
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            if self.answers(from, TICK) {
+                return Some(start.elapsed());
+            }
+        }
+        None
+    }
+}
+
+impl Drop for EchoServer {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn echo(socket: &UdpSocket, stopping: &AtomicBool) {
+    let mut buffer = [0; 2048];
+    while !stopping.load(Ordering::Relaxed) {
+        if let Ok((length, sender)) = socket.recv_from(&mut buffer) {
+            let _ = socket.send_to(buffer.get(..length).unwrap_or_default(), sender);
+        }
+    }
+}
+
+fn round_trip(socket: &UdpSocket) -> io::Result<Duration> {
+    let start = Instant::now();
+    socket.send(&[0; 64])?;
+    socket.recv(&mut [0; 128])?;
+    Ok(start.elapsed())
+}
+
+/// Sends `count` numbered packets from one host to the other; the numbers of those that arrived.
+/// Receiving ends when nothing came for `quiet`, which must be longer than any delay.
+pub fn arrivals(from: &Host, to: &Host, count: u32, quiet: Duration) -> BTreeSet<u32> {
+    let (sender, receiver) = (bind_udp(from), bind_udp(to));
+    receiver.set_read_timeout(Some(quiet)).expect("a time-out");
+    sender.connect(receiver.local_addr().expect("an address")).expect("a peer");
+    let receiving = thread::spawn(move || receive_numbers(&receiver));
+    for number in 0..count {
+        sender.send(&number.to_be_bytes()).expect("sent");
+        if number % BURST == BURST - 1 {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    receiving.join().expect("the receiver ended")
+}
+
+fn receive_numbers(receiver: &UdpSocket) -> BTreeSet<u32> {
+    let mut buffer = [0; 4];
+    let mut numbers = BTreeSet::new();
+    while receiver.recv(&mut buffer).is_ok() {
+        numbers.insert(u32::from_be_bytes(buffer));
+    }
+    numbers
+}

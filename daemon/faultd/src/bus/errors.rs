@@ -1,0 +1,83 @@
+//! From what went wrong to the name that it has on the bus: the one table.
+
+use faultd_api::{dictionary::DictionaryError, error::Error};
+
+use crate::{
+    engine::EngineError,
+    fault::{FaultError, backend::NoBackend},
+    lab::LabError,
+    plugins::PluginProblem,
+    run::RunError,
+    target::{TargetError, docker::ContainerError},
+};
+
+pub(super) fn of_dictionary(error: &DictionaryError) -> Error {
+    Error::InvalidRequest(error.to_string())
+}
+
+pub(super) fn of_fault(error: &FaultError) -> Error {
+    Error::InvalidRequest(error.to_string())
+}
+
+pub(super) fn of_backend(error: &NoBackend) -> Error {
+    Error::NotSupported(error.to_string())
+}
+
+pub(super) fn of_engine(error: &EngineError) -> Error {
+    let text = error.to_string();
+    match error {
+        EngineError::Occupied { .. } => Error::Busy(text),
+        EngineError::NotApplied { .. } | EngineError::Stopping => Error::Failed(text),
+    }
+}
+
+pub(super) fn of_target(error: &TargetError) -> Error {
+    let text = error.to_string();
+    match error {
+        TargetError::NotFound { .. } => Error::NotFound(text),
+        TargetError::Ambiguous { .. } => Error::InvalidRequest(text),
+        TargetError::Container(ContainerError::NotFound) => Error::NotFound(text),
+        TargetError::Container(ContainerError::NoVeth(_)) => Error::NotSupported(text),
+        TargetError::Container(_) => Error::Failed(text),
+    }
+}
+
+pub(super) fn of_lab(error: &LabError) -> Error {
+    let text = error.to_string();
+    match error {
+        LabError::Description(_) => Error::InvalidRequest(text),
+        LabError::Busy(_) | LabError::Foreign(_) => Error::Busy(text),
+        LabError::NotFound(_) => Error::NotFound(text),
+        LabError::Plugin(problem) => of_plugin(problem),
+        LabError::Namespace(_)
+        | LabError::Netlink(_)
+        | LabError::Directory { .. }
+        | LabError::Start { .. }
+        | LabError::NotServing { .. }
+        | LabError::Incomplete(_)
+        | LabError::Traces { .. } => Error::Failed(text),
+    }
+}
+
+pub(super) fn of_run(error: &RunError) -> Error {
+    let text = error.to_string();
+    match error {
+        RunError::Spec(_) => Error::InvalidRequest(text),
+        RunError::NoCluster(_) => Error::NotFound(text),
+        RunError::Role(crate::cluster::RoleError::NoSuchMember { .. }) => Error::NotFound(text),
+        RunError::ClusterBusy { .. } => Error::Busy(text),
+        RunError::Backend(problem) => of_backend(problem),
+        RunError::Plugin(problem) => of_plugin(problem),
+        RunError::Lab(problem) => of_lab(problem),
+        RunError::Role(_) | RunError::Outputs(_) | RunError::Internal(_) => Error::Failed(text),
+    }
+}
+
+fn of_plugin(problem: &PluginProblem) -> Error {
+    let text = problem.to_string();
+    match problem {
+        PluginProblem::Name(_) => Error::InvalidRequest(text),
+        PluginProblem::NotFound { .. } => Error::NotFound(text),
+        PluginProblem::Unreadable { .. } | PluginProblem::Host(_) => Error::PluginFailed(text),
+    }
+}

@@ -1,0 +1,97 @@
+//! The private socket: who may connect, and one bus connection for each caller.
+
+use std::{
+    fs, io,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use faultd_api::names::ROOT_PATH;
+use tokio::net::{UnixListener, UnixStream};
+use zbus::{Guid, connection::Builder, fdo::ObjectManager};
+
+use super::{
+    facade::BusFacade,
+    manager::{Manager, Services},
+};
+use crate::engine::{FaultOwner, Selection};
+
+/// Only root may connect: everything here needs root, or gives it.
+const SOCKET_MODE: u32 = 0o600;
+
+/// The socket cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Another daemon listens there.
+    #[error("{}: another faultd listens here already; stop it, or choose another place with --socket", .0.display())]
+    InUse(PathBuf),
+    /// Something that is no socket is there.
+    #[error("{}: is no socket, and is left alone; choose another place with --socket", .0.display())]
+    NoSocket(PathBuf),
+    /// The kernel refused.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The socket's path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Takes the socket; one that a dead daemon left is replaced.
+///
+/// # Errors
+/// When another daemon listens there, or the path cannot be used.
+pub async fn listen(path: &Path) -> Result<UnixListener, ListenError> {
+    let failed = |source| ListenError::Io { path: path.to_owned(), source };
+    if let Some(directory) = path.parent() {
+        fs::create_dir_all(directory).map_err(failed)?;
+    }
+    match fs::symlink_metadata(path) {
+        Ok(there) if !there.file_type().is_socket() => return Err(ListenError::NoSocket(path.to_owned())),
+        Ok(_) if UnixStream::connect(path).await.is_ok() => return Err(ListenError::InUse(path.to_owned())),
+        Ok(_) => fs::remove_file(path).map_err(failed)?,
+        Err(_) => {}
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Serves callers until the task is dropped.
+pub async fn serve(listener: UnixListener, services: Services) {
+    let guid = Guid::generate();
+    for number in 1_u64.. {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (services, guid) = (services.clone(), guid.to_string());
+                tokio::spawn(async move {
+                    if let Err(error) = serve_one(stream, &guid, services, number).await {
+                        tracing::warn!(connection = number, %error, "a caller could not be served");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a caller could not be accepted");
+                // Out of descriptors, most likely: asking again at once would only burn the CPU.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_one(stream: UnixStream, guid: &str, services: Services, number: u64) -> zbus::Result<()> {
+    let engine = services.engine.clone();
+    let connection = Builder::unix_stream(stream.into_std()?)
+        .server(guid)
+        .p2p()
+        .serve_at(ROOT_PATH, Manager::new(services, number))
+        .serve_at(ROOT_PATH, ObjectManager)
+        .serve_at("/org/freedesktop/DBus", BusFacade)
+        .build()
+        .await?;
+    connection.closed().await;
+    // An engine that is stopping clears this caller's faults with all others.
+    let _ = engine.clear(Selection::Owner(FaultOwner::Connection(number))).await;
+    Ok(())
+}

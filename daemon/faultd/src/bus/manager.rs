@@ -1,0 +1,194 @@
+//! The root object: doctor, targets, faults, labs, and the start of runs.
+
+use std::sync::Arc;
+
+use faultd_api::{
+    dictionary::{self, Dictionary},
+    error::Error,
+    fault::FaultRequest,
+    lab::LabRequest,
+    names::run_path,
+    run::RunRequest,
+};
+use faultd_kernel::probe::Capabilities;
+use serde::Serialize;
+use zbus::{Connection, OwnedFd, OwnedObjectPath, interface};
+
+use super::{
+    errors::{of_backend, of_dictionary, of_engine, of_fault, of_lab, of_run, of_target},
+    run_object::{RunObject, forward_progress},
+};
+use crate::{
+    doctor::Doctor,
+    engine::{Application, EngineHandle, FaultOwner, Selection},
+    fault::{FaultSpec, backend},
+    lab::Labs,
+    run::Runs,
+    target::Targets,
+};
+
+/// Everything that the bus speaks to.
+#[derive(Clone)]
+pub struct Services {
+    /// Applies faults.
+    pub engine: EngineHandle,
+    /// Finds targets.
+    pub targets: Targets,
+    /// Clusters of our own.
+    pub labs: Labs,
+    /// Experiments.
+    pub runs: Runs,
+    /// What the host can do.
+    pub capabilities: Arc<Capabilities>,
+    /// Reports on the host.
+    pub doctor: Doctor,
+}
+
+pub(super) struct Manager {
+    services: Services,
+    /// Number of the caller's connection, which owns what it makes.
+    connection: u64,
+}
+
+impl Manager {
+    pub(super) fn new(services: Services, connection: u64) -> Self {
+        Self { services, connection }
+    }
+}
+
+#[interface(name = "org.faultd.Engine1.Manager")]
+impl Manager {
+    /// What this kernel and host can do, which backend is used for what and why, and what is left
+    /// over of earlier lives.
+    #[zbus(out_args("report"))]
+    async fn doctor(&self) -> Result<Dictionary, Error> {
+        encode(&self.services.doctor.report().await)
+    }
+
+    /// Everything that can be named as a target.
+    #[zbus(out_args("targets"))]
+    async fn list_targets(&self) -> Result<Vec<Dictionary>, Error> {
+        encode_all(self.services.targets.list().await)
+    }
+
+    /// Applies a fault; returns when the kernel has confirmed it. Keys of the request: target
+    /// (s), delay_ns (t), loss_ratio (d, 0 to 1), direction (s: egress, ingress, both), backend
+    /// (s: auto, relay, netem), hold_for_ns (t), seed (t), detach (b). Without detach the fault
+    /// ends with the caller's connection.
+    #[zbus(out_args("fault"))]
+    async fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error> {
+        let request: FaultRequest = decode(request)?;
+        let spec = FaultSpec::checked(&request).map_err(|error| of_fault(&error))?;
+        let backend = backend::choose(&spec, &self.services.capabilities).map_err(|error| of_backend(&error))?;
+        let target = self.services.targets.resolve(&spec.target).await.map_err(|error| of_target(&error))?;
+        let owner = if request.detach { FaultOwner::Daemon } else { FaultOwner::Connection(self.connection) };
+        let application = Application { spec, target, backend, owner };
+        let applied = self.services.engine.add(application).await.map_err(|error| of_engine(&error))?;
+        encode(&applied.status)
+    }
+
+    /// The faults that hold, with what they did so far.
+    #[zbus(out_args("faults"))]
+    async fn list_faults(&self) -> Result<Vec<Dictionary>, Error> {
+        encode_all(self.services.engine.list().await.map_err(|error| of_engine(&error))?)
+    }
+
+    /// Removes one fault; returns when it does not hold any more.
+    async fn remove_fault(&self, id: String) -> Result<(), Error> {
+        if self.clear(Selection::Id(id.clone())).await? == 0 {
+            return Err(Error::NotFound(format!("no fault has the id '{id}'; see 'faultctl fault ls'")));
+        }
+        Ok(())
+    }
+
+    /// Removes all faults of a target, or of all targets where its name is empty; answers how many.
+    #[zbus(out_args("cleared"))]
+    async fn clear_faults(&self, target: String) -> Result<u32, Error> {
+        if target.is_empty() {
+            return self.clear(Selection::All).await;
+        }
+        // A target that has gone is no reason to refuse: its name is cleared as it was given.
+        let name = self.services.targets.resolve(&target).await.map_or(target, |found| found.name);
+        self.clear(Selection::Target(name)).await
+    }
+
+    /// Brings a lab up; returns when it serves. Keys: description (s, the text of a cluster.toml),
+    /// name (s, another name than the description's).
+    #[zbus(out_args("lab"))]
+    async fn lab_up(&self, request: Dictionary) -> Result<Dictionary, Error> {
+        let request: LabRequest = decode(request)?;
+        encode(&self.services.labs.up(&request).await.map_err(|error| of_lab(&error))?)
+    }
+
+    /// The labs that are up, their members asked for their roles.
+    #[zbus(out_args("labs"))]
+    async fn list_labs(&self) -> Result<Vec<Dictionary>, Error> {
+        encode_all(self.services.labs.statuses().await)
+    }
+
+    /// Takes a lab down without a trace; faults on its hosts are removed first.
+    async fn lab_down(&self, name: String) -> Result<(), Error> {
+        if let Some(run) = self.services.runs.using(&name) {
+            return Err(Error::Busy(format!("lab '{name}' is in use by run {run}: wait for its end or stop it")));
+        }
+        self.clear(Selection::Lab(name.clone())).await?;
+        self.services.labs.down(&name).await.map_err(|error| of_lab(&error))
+    }
+
+    /// Starts a run and answers its object, which lives on this connection and ends with it. The
+    /// run's folder is made inside of the directory whose descriptor is given, and belongs to whom
+    /// that belongs. Keys of the request: see the documentation of RunRequest.
+    #[zbus(out_args("run"))]
+    async fn start_run(
+        &self,
+        request: Dictionary,
+        outputs: OwnedFd,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath, Error> {
+        let request: RunRequest = decode(request)?;
+        let run = self.services.runs.start(&request, outputs.into()).await.map_err(|error| of_run(&error))?;
+        let path = run_path(&run.id);
+        connection.object_server().at(path.as_str(), RunObject::new(run.clone())).await?;
+        tokio::spawn(forward_progress(run.clone(), connection.clone()));
+        tokio::spawn(end_with_connection(run, connection.clone()));
+        Ok(OwnedObjectPath::try_from(path).map_err(zbus::Error::from)?)
+    }
+
+    /// Version of the daemon.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> String {
+        env!("CARGO_PKG_VERSION").to_owned()
+    }
+}
+
+impl Manager {
+    async fn clear(&self, selection: Selection) -> Result<u32, Error> {
+        let cleared = self.services.engine.clear(selection).await.map_err(|error| of_engine(&error))?;
+        let failures: Vec<String> = cleared.iter().flat_map(|fault| fault.failures.clone()).collect();
+        if failures.is_empty() {
+            Ok(u32::try_from(cleared.len()).unwrap_or(u32::MAX))
+        } else {
+            Err(Error::Failed(format!("cleared, but not without a trace: {}", failures.join("; "))))
+        }
+    }
+}
+
+/// A run is its caller's: it does not outlive the connection.
+async fn end_with_connection(run: crate::run::RunHandle, connection: Connection) {
+    tokio::select! {
+        () = connection.closed() => run.stop("its caller has gone"),
+        _ = run.wait() => {}
+    }
+}
+
+fn decode<T: serde::de::DeserializeOwned>(request: Dictionary) -> Result<T, Error> {
+    dictionary::decode(request).map_err(|error| of_dictionary(&error))
+}
+
+fn encode<T: Serialize>(reply: &T) -> Result<Dictionary, Error> {
+    dictionary::encode(reply).map_err(|error| Error::Failed(error.to_string()))
+}
+
+fn encode_all<T: Serialize>(replies: Vec<T>) -> Result<Vec<Dictionary>, Error> {
+    replies.iter().map(encode).collect()
+}

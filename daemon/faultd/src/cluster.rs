@@ -1,0 +1,183 @@
+//! A system under test as runs see it: members, how to reach them, who leads.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use faultd_plugin_host::{
+    ClientOptions, Connector, DriverClient, DriverPlugin, Member, MemberRole, PluginError, Role,
+};
+use tokio::time::timeout;
+
+use crate::target::ResolvedTarget;
+
+/// How long the members may take to answer who leads.
+const ROLES_WITHIN: Duration = Duration::from_secs(5);
+/// How long one member may take.
+const ROLE_WITHIN: Duration = Duration::from_secs(1);
+
+/// A cluster that can be put under load and under fault.
+#[derive(Clone)]
+pub struct Cluster {
+    /// Its name.
+    pub name: String,
+    /// The driver plugin that speaks to it.
+    pub driver: String,
+    /// Its members, in the order of the description.
+    pub members: Vec<ClusterMember>,
+    /// Opens connections to members, and to nobody else.
+    pub connector: Arc<dyn Connector>,
+    /// Where its data lies, for the record: `memory` or `disk`.
+    pub storage: String,
+}
+
+/// One member of a cluster.
+#[derive(Debug, Clone)]
+pub struct ClusterMember {
+    /// Its name.
+    pub name: String,
+    /// Where clients connect to.
+    pub endpoint: SocketAddr,
+    /// What a fault on it would be applied to.
+    pub target: ResolvedTarget,
+}
+
+/// How the clients of a run use a cluster.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Workload {
+    /// Number of keys.
+    pub keys: u64,
+    /// Size of a value, in bytes.
+    pub value_bytes: u32,
+    /// Share of reads, 0 to 1.
+    pub read_share: f64,
+    /// An operation that takes longer is a time-out.
+    pub operation_timeout: Duration,
+}
+
+/// Roles cannot be told, or no member has the one that was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum RoleError {
+    /// The driver could not ask.
+    #[error("cluster '{cluster}' does not say who leads: {reason}")]
+    Unknown {
+        /// The cluster's name.
+        cluster: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// Nobody has that role, or no member has that name.
+    #[error("cluster '{cluster}' has no {asked}: its members are {members}")]
+    NoSuchMember {
+        /// The cluster's name.
+        cluster: String,
+        /// The role or name that was asked for.
+        asked: String,
+        /// Members with their roles.
+        members: String,
+    },
+}
+
+impl Cluster {
+    /// A client of the driver that is served by the member at a position.
+    ///
+    /// # Errors
+    /// When the driver refuses the cluster or the workload.
+    pub async fn client(
+        &self,
+        driver: &DriverPlugin,
+        serving: usize,
+        seed: u64,
+        workload: &Workload,
+    ) -> Result<DriverClient, PluginError> {
+        let member = |member: &ClusterMember| Member { name: member.name.clone(), address: member.endpoint };
+        let options = ClientOptions {
+            members: self.members.iter().map(member).collect(),
+            serving,
+            key_space: workload.keys,
+            value_bytes: workload.value_bytes,
+            read_share: workload.read_share,
+            settings: Vec::new(),
+            seed,
+            request_timeout: workload.operation_timeout,
+            connector: Arc::clone(&self.connector),
+        };
+        driver.client(options).await
+    }
+
+    /// The member that a role or name stands for. Of several followers it is the first in the order
+    /// of the description, so that a repeated run means the same member when roles are the same.
+    ///
+    /// # Errors
+    /// When nobody has that role or name.
+    pub fn member(&self, asked: &str, roles: &[MemberRole]) -> Result<(&ClusterMember, Role), RoleError> {
+        let role_of = |name: &str| roles.iter().find(|role| role.member == name).map_or(Role::Unknown, |role| role.role);
+        let wanted = match asked {
+            "leader" => Some(Role::Leader),
+            "follower" => Some(Role::Follower),
+            _ => None,
+        };
+        let is_asked = |member: &&ClusterMember| match wanted {
+            Some(role) => role_of(&member.name) == role,
+            None => member.name == asked || member.target.name == asked,
+        };
+        self.members.iter().find(is_asked).map(|member| (member, role_of(&member.name))).ok_or_else(|| {
+            let described = |member: &ClusterMember| format!("{} ({})", member.name, role_text(role_of(&member.name)));
+            RoleError::NoSuchMember {
+                cluster: self.name.clone(),
+                asked: asked.to_owned(),
+                members: self.members.iter().map(described).collect::<Vec<_>>().join(", "),
+            }
+        })
+    }
+}
+
+/// A role as it is written everywhere.
+#[must_use]
+pub fn role_text(role: Role) -> &'static str {
+    match role {
+        Role::Leader => "leader",
+        Role::Follower => "follower",
+        Role::Unknown => "unknown",
+    }
+}
+
+/// Asks a cluster for its roles, over and over; it produces no load.
+pub struct RoleObserver {
+    cluster: Cluster,
+    driver: Arc<DriverPlugin>,
+    /// None before the first question, and after one that was given up: such a client is spent.
+    client: Option<DriverClient>,
+}
+
+impl RoleObserver {
+    /// Nothing is asked yet.
+    #[must_use]
+    pub fn new(cluster: Cluster, driver: Arc<DriverPlugin>) -> Self {
+        Self { cluster, driver, client: None }
+    }
+
+    /// Asks the cluster who leads and who follows.
+    ///
+    /// # Errors
+    /// When no member can say it in time.
+    pub async fn roles(&mut self) -> Result<Vec<MemberRole>, RoleError> {
+        let cluster = self.cluster.name.clone();
+        let unknown = |reason: String| RoleError::Unknown { cluster: cluster.clone(), reason };
+        let mut client = match self.client.take() {
+            Some(client) => client,
+            None => self.new_client().await.map_err(|error| unknown(error.to_string()))?,
+        };
+        match timeout(ROLES_WITHIN, client.roles()).await {
+            Ok(Ok(roles)) => {
+                self.client = Some(client);
+                Ok(roles)
+            }
+            Ok(Err(error)) => Err(unknown(error.to_string())),
+            Err(_) => Err(unknown(format!("no answer within {} s", ROLES_WITHIN.as_secs()))),
+        }
+    }
+
+    async fn new_client(&self) -> Result<DriverClient, PluginError> {
+        let workload = Workload { keys: 1, value_bytes: 1, read_share: 0.0, operation_timeout: ROLE_WITHIN };
+        self.cluster.client(&self.driver, 0, 0, &workload).await
+    }
+}

@@ -1,0 +1,89 @@
+//! What this host can do, said for people: every line is something that was tried.
+
+use std::sync::Arc;
+
+use faultd_api::{
+    doctor::{Check, Choice, DoctorReport},
+    fault::Backend,
+};
+use faultd_kernel::probe::{Capabilities, Support};
+
+use crate::{fault::backend, lab::Labs, leftovers, target::docker::ContainerEngine};
+
+/// Reports on the host.
+#[derive(Clone)]
+pub struct Doctor {
+    capabilities: Arc<Capabilities>,
+    containers: ContainerEngine,
+    labs: Labs,
+    recovered: Arc<[String]>,
+}
+
+impl Doctor {
+    /// A doctor who knows what probing and recovery found.
+    #[must_use]
+    pub fn new(capabilities: Arc<Capabilities>, containers: ContainerEngine, labs: Labs, recovered: Vec<String>) -> Self {
+        Self { capabilities, containers, labs, recovered: recovered.into() }
+    }
+
+    /// The report, with what is left over now.
+    pub async fn report(&self) -> DoctorReport {
+        let mut checks = kernel_checks(&self.capabilities);
+        checks.push(self.engine_check().await);
+        DoctorReport {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            kernel: self.capabilities.kernel_release.clone(),
+            checks,
+            choices: choices(&self.capabilities),
+            recovered: self.recovered.to_vec(),
+            leftovers: leftovers::find(&self.labs).await,
+        }
+    }
+
+    async fn engine_check(&self) -> Check {
+        let (state, detail) = match self.containers.version().await {
+            Ok(version) => ("ok", format!("version {version}")),
+            Err(error) => ("missing", format!("{error}: containers cannot be named, labs can")),
+        };
+        Check { name: "docker".to_owned(), state: state.to_owned(), detail }
+    }
+}
+
+fn kernel_checks(host: &Capabilities) -> Vec<Check> {
+    let probed = [
+        ("programs", &host.programs, "the kernel loads our eBPF programs"),
+        ("tcx", &host.tcx, "programs vanish with the daemon"),
+        ("clsact", &host.clsact, "used where tcx is missing; rules end by their lease"),
+        ("tap", &host.tap, "the delay line of the relay"),
+        ("sch_netem", &host.netem, "the kernel's own delay line"),
+        ("sch_fq", &host.fq, "departure times; not used yet"),
+        ("btf", &host.btf, "types of the kernel"),
+    ];
+    probed.into_iter().map(|(name, support, purpose)| check(name, support, purpose)).collect()
+}
+
+fn check(name: &str, support: &Support, purpose: &str) -> Check {
+    let (state, detail) = match support {
+        Support::Available => ("ok", purpose.to_owned()),
+        Support::Missing { reason } => ("missing", reason.clone()),
+    };
+    Check { name: name.to_owned(), state: state.to_owned(), detail }
+}
+
+fn choices(host: &Capabilities) -> Vec<Choice> {
+    let attach = match (&host.tcx, &host.clsact) {
+        (Support::Available, _) => ("ebpf", "attached through tcx".to_owned()),
+        (Support::Missing { reason }, Support::Available) => ("ebpf", format!("attached through clsact: {reason}")),
+        (_, Support::Missing { reason }) => ("none", reason.clone()),
+    };
+    let delay = match backend::choose_holding(Backend::Auto, host) {
+        Ok((kind, reason)) => (backend::holding_name(kind), reason),
+        Err(error) => ("none", error.to_string()),
+    };
+    let choice = |fault: &str, (backend, reason): (&str, String)| Choice {
+        fault: fault.to_owned(),
+        backend: backend.to_owned(),
+        reason,
+    };
+    vec![choice("loss", attach), choice("delay", delay)]
+}

@@ -1,0 +1,98 @@
+//! One fault that holds: its rules, its owner and until when.
+
+use std::time::Duration;
+
+use faultd_api::{
+    fault::{FaultStatus, PacketCounts},
+    units::nanoseconds,
+};
+use faultd_kernel::datapath::RuleId;
+use tokio::time::Instant;
+
+use super::handle::Application;
+
+/// Whose end is the end of a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FaultOwner {
+    /// A caller's connection.
+    Connection(u64),
+    /// A run, by its id.
+    Run(String),
+    /// Nobody: it ends by its deadline, its removal or with the daemon.
+    Daemon,
+}
+
+/// What applying a fault gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Applied {
+    /// The fault as it holds now.
+    pub status: FaultStatus,
+    /// When the engine was told, on the monotonic clock.
+    pub commanded_ns: u64,
+    /// When the last of its rules was in the kernel.
+    pub effective_ns: u64,
+}
+
+/// What removing a fault gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Cleared {
+    /// The fault with its last counts.
+    pub status: FaultStatus,
+    /// When the engine was told, or noticed, that it ends.
+    pub commanded_ns: u64,
+    /// When the last of its rules was out of the kernel.
+    pub cleared_ns: u64,
+    /// What could not be cleaned up, one line each; the fault does not hold any more even then.
+    pub failures: Vec<String>,
+}
+
+/// A fault in the engine's table.
+pub(super) struct ActiveFault {
+    pub(super) id: String,
+    pub(super) application: Application,
+    pub(super) rules: Vec<RuleId>,
+    pub(super) seed: u64,
+    pub(super) deadline: Option<Instant>,
+}
+
+impl ActiveFault {
+    pub(super) fn status(&self, packets: PacketCounts) -> FaultStatus {
+        let Application { spec, target, backend, owner } = &self.application;
+        let interfaces: Vec<&str> = target.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        FaultStatus {
+            id: self.id.clone(),
+            target: target.name.clone(),
+            kind: spec.kind().to_owned(),
+            delay_ns: spec.delay.map(|delay| nanoseconds(delay.duration())),
+            loss_ratio: spec.loss.map(super::super::fault::Loss::ratio),
+            direction: spec.direction,
+            backend: backend.name.clone(),
+            backend_reason: backend.reason.clone(),
+            interface: interfaces.join(","),
+            seed: self.seed,
+            run: if let FaultOwner::Run(run) = owner { Some(run.clone()) } else { None },
+            remaining_ns: remaining.map(nanoseconds),
+            state: if packets.matched > 0 { "effective" } else { "ineffective" }.to_owned(),
+            packets,
+        }
+    }
+
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        self.deadline.is_some_and(|deadline| deadline <= now)
+    }
+
+    pub(super) fn deadline_in(hold_for: Option<Duration>) -> Option<Instant> {
+        hold_for.map(|hold| Instant::now() + hold)
+    }
+}
+
+/// Sums of two sets of counts, for faults with more than one rule.
+pub(super) fn add_counts(sum: &mut PacketCounts, more: &PacketCounts) {
+    sum.seen += more.seen;
+    sum.matched += more.matched;
+    sum.delayed += more.delayed;
+    sum.dropped += more.dropped;
+    sum.expired += more.expired;
+    sum.unintended += more.unintended;
+}

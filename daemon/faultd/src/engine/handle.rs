@@ -1,0 +1,119 @@
+//! How the rest of the daemon speaks to the engine: commands with a reply.
+
+use faultd_api::fault::FaultStatus;
+use tokio::sync::{mpsc, oneshot};
+
+use super::active::{Applied, Cleared, FaultOwner};
+use crate::{
+    fault::{FaultSpec, backend::ChosenBackend},
+    target::ResolvedTarget,
+};
+
+/// A checked fault, on a found target, with a chosen backend: ready to be applied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Application {
+    /// What to do.
+    pub spec: FaultSpec,
+    /// To whom.
+    pub target: ResolvedTarget,
+    /// By what.
+    pub backend: ChosenBackend,
+    /// Until whose end.
+    pub owner: FaultOwner,
+}
+
+/// Which faults a command concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// Every fault.
+    All,
+    /// One fault, by id.
+    Id(String),
+    /// All faults of a target, by full name.
+    Target(String),
+    /// All faults of a lab's hosts.
+    Lab(String),
+    /// All faults of an owner that has gone.
+    Owner(FaultOwner),
+}
+
+/// Why the engine did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The kernel refused; nothing of the fault is left.
+    #[error("the fault was not applied to {target}: {reason}")]
+    NotApplied {
+        /// The target's full name.
+        target: String,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// Another fault holds there already.
+    #[error("{target} already has a {direction} fault ({id}): remove it first ('faultctl fault rm {id}')")]
+    Occupied {
+        /// The target's full name.
+        target: String,
+        /// The direction in which both would act.
+        direction: String,
+        /// The other fault's id.
+        id: String,
+    },
+    /// The engine's thread is gone: the daemon is about to stop.
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+pub(super) enum Command {
+    Add { application: Box<Application>, reply: oneshot::Sender<Result<Applied, EngineError>> },
+    Clear { selection: Selection, reply: oneshot::Sender<Vec<Cleared>> },
+    List { reply: oneshot::Sender<Vec<FaultStatus>> },
+    Stop { reply: oneshot::Sender<()> },
+}
+
+/// A handle to the engine; clones speak to the same one.
+#[derive(Clone)]
+pub struct EngineHandle {
+    commands: mpsc::Sender<Command>,
+}
+
+impl EngineHandle {
+    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
+        Self { commands }
+    }
+
+    /// Applies a fault; when this returns, the kernel has confirmed it.
+    ///
+    /// # Errors
+    /// When another fault is in the way or the kernel refuses.
+    pub async fn add(&self, application: Application) -> Result<Applied, EngineError> {
+        self.ask(|reply| Command::Add { application: Box::new(application), reply }).await?
+    }
+
+    /// Removes faults; when this returns, they do not hold any more.
+    ///
+    /// # Errors
+    /// Only when the daemon is stopping, which removes them as well.
+    pub async fn clear(&self, selection: Selection) -> Result<Vec<Cleared>, EngineError> {
+        self.ask(|reply| Command::Clear { selection, reply }).await
+    }
+
+    /// The faults that hold, with what they did so far.
+    ///
+    /// # Errors
+    /// Only when the daemon is stopping.
+    pub async fn list(&self) -> Result<Vec<FaultStatus>, EngineError> {
+        self.ask(|reply| Command::List { reply }).await
+    }
+
+    /// Removes everything and ends the engine's thread.
+    pub async fn stop(&self) {
+        // An engine that is gone already has removed everything.
+        let _ = self.ask(|reply| Command::Stop { reply }).await;
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineError> {
+        let (reply, answer) = oneshot::channel();
+        self.commands.send(command(reply)).await.map_err(|_| EngineError::Stopping)?;
+        answer.await.map_err(|_| EngineError::Stopping)
+    }
+}

@@ -1,0 +1,23 @@
+//! The one owner of all faults: a thread that applies, watches and removes them.
+//!
+//! ```text
+//!            Command                          RulePort
+//! bus, runs ────────▶ owner (this thread) ──────────────▶ faultd-kernel
+//!           ◀──────── reply, when the kernel confirmed
+//! ```
+//!
+//! A fault ends by the first of: its removal, its deadline, the end of its owner (a connection or a
+//! run), the end of the daemon. The kernel program compares the deadline itself, so that a fault
+//! ends on time even if this thread does not run.
+
+mod active;
+mod handle;
+mod owner;
+mod port;
+
+pub use self::{
+    active::{Applied, Cleared, FaultOwner},
+    handle::{Application, EngineError, EngineHandle, Selection},
+    owner::start,
+    port::RulePort,
+};

@@ -1,0 +1,271 @@
+//! The engine's thread: the only place where faults begin and end.
+
+use std::{collections::BTreeMap, io, thread};
+
+use faultd_api::fault::{Direction, FaultStatus, PacketCounts};
+use faultd_kernel::{
+    clock,
+    datapath::{Hook, InterfaceReference, RuleId, RulePlan},
+};
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    active::{ActiveFault, Applied, Cleared, add_counts},
+    handle::{Application, Command, EngineError, EngineHandle, Selection},
+    port::RulePort,
+};
+use crate::{engine::FaultOwner, metrics::Metrics, random_seed};
+
+/// Callers wait for a reply, so a short queue is enough: it bounds callers, not work.
+const QUEUE_LENGTH: usize = 64;
+
+/// Starts the engine's thread.
+///
+/// # Errors
+/// When the thread or its timer cannot be had.
+pub fn start(port: impl RulePort, metrics: Metrics) -> io::Result<EngineHandle> {
+    let (sender, commands) = mpsc::channel(QUEUE_LENGTH);
+    // A runtime of its own: calls into the kernel block, and nothing else may wait for them.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let mut owner = Owner { port, metrics, faults: BTreeMap::new(), last_id: 0 };
+    thread::Builder::new().name("engine".to_owned()).spawn(move || runtime.block_on(owner.serve(commands)))?;
+    Ok(EngineHandle::new(sender))
+}
+
+struct Owner<P> {
+    port: P,
+    metrics: Metrics,
+    faults: BTreeMap<u64, ActiveFault>,
+    last_id: u64,
+}
+
+impl<P: RulePort> Owner<P> {
+    async fn serve(&mut self, mut commands: mpsc::Receiver<Command>) {
+        loop {
+            let next_deadline = self.faults.values().filter_map(|fault| fault.deadline).min();
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Stop { reply }) => {
+                        self.clear(&Selection::All, "stop");
+                        let _ = reply.send(());
+                        return;
+                    }
+                    Some(command) => self.handle(command),
+                    None => break,
+                },
+                () = sleep_until_some(next_deadline) => self.expire(),
+            }
+        }
+        self.clear(&Selection::All, "stop");
+    }
+
+    /// Replies are dropped where the caller has gone in the meantime: the deed stands, its owner's
+    /// end will clear it.
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Add { application, reply } => {
+                let result = self.add(*application);
+                self.metrics.fault_transition("add", result.is_ok());
+                let _ = reply.send(result);
+            }
+            Command::Clear { selection, reply } => {
+                let _ = reply.send(self.clear(&selection, "remove"));
+            }
+            Command::List { reply } => {
+                let _ = reply.send(self.list());
+            }
+            Command::Stop { .. } => {}
+        }
+    }
+
+    fn add(&mut self, application: Application) -> Result<Applied, EngineError> {
+        let commanded_ns = clock::monotonic_ns();
+        self.refuse_occupied(&application)?;
+        let seed = application.spec.seed.unwrap_or_else(random_seed);
+        let hold_for = application.spec.hold_for;
+        let deadline_ns = hold_for.map(|hold| commanded_ns.saturating_add(faultd_api::units::nanoseconds(hold)));
+        let deadline = ActiveFault::deadline_in(hold_for);
+        let (rules, effective_ns) = self.install(&application, seed, deadline_ns)?;
+        self.last_id += 1;
+        let fault = ActiveFault { id: format!("f{}", self.last_id), application, rules, seed, deadline };
+        let status = fault.status(PacketCounts::default());
+        tracing::info!(fault = status.id, target = status.target, kind = status.kind, backend = status.backend, "fault applied");
+        self.faults.insert(self.last_id, fault);
+        Ok(Applied { status, commanded_ns, effective_ns })
+    }
+
+    fn refuse_occupied(&self, application: &Application) -> Result<(), EngineError> {
+        let hooks = hooks_of(application.spec.direction);
+        for other in self.faults.values().filter(|other| other.application.target.name == application.target.name) {
+            if hooks_of(other.application.spec.direction).iter().any(|hook| hooks.contains(hook)) {
+                return Err(EngineError::Occupied {
+                    target: application.target.name.clone(),
+                    direction: direction_text(other.application.spec.direction).to_owned(),
+                    id: other.id.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Installs every rule of a fault, or none.
+    fn install(
+        &mut self,
+        application: &Application,
+        seed: u64,
+        deadline_ns: Option<u64>,
+    ) -> Result<(Vec<RuleId>, u64), EngineError> {
+        let mut rules = Vec::new();
+        let mut effective_ns = 0;
+        for interface in &application.target.interfaces {
+            for hook in hooks_of(application.spec.direction) {
+                match self.port.add(rule_plan(application, interface, *hook, seed, deadline_ns)) {
+                    Ok((rule, since_ns)) => {
+                        rules.push(rule);
+                        effective_ns = since_ns;
+                    }
+                    Err(error) => {
+                        self.uninstall(&rules);
+                        let target = application.target.name.clone();
+                        return Err(EngineError::NotApplied { target, reason: error_chain(&error) });
+                    }
+                }
+            }
+        }
+        Ok((rules, effective_ns))
+    }
+
+    /// Removes rules, going on after errors, which are collected.
+    fn uninstall(&mut self, rules: &[RuleId]) -> (u64, PacketCounts, Vec<String>) {
+        let mut counts = PacketCounts::default();
+        let mut failures = Vec::new();
+        let mut cleared_ns = clock::monotonic_ns();
+        for rule in rules {
+            match self.port.remove(*rule) {
+                Ok((since_ns, last)) => {
+                    cleared_ns = since_ns;
+                    add_counts(&mut counts, &last);
+                }
+                Err(error) => {
+                    self.metrics.cleanup_failure();
+                    failures.push(error_chain(&error));
+                }
+            }
+        }
+        (cleared_ns, counts, failures)
+    }
+
+    fn clear(&mut self, selection: &Selection, action: &'static str) -> Vec<Cleared> {
+        let chosen: Vec<u64> =
+            self.faults.iter().filter(|(_, fault)| is_selected(fault, selection)).map(|(id, _)| *id).collect();
+        chosen.into_iter().filter_map(|id| self.remove(id, action)).collect()
+    }
+
+    fn expire(&mut self) {
+        let now = Instant::now();
+        let over: Vec<u64> = self.faults.iter().filter(|(_, fault)| fault.is_over(now)).map(|(id, _)| *id).collect();
+        for id in over {
+            self.remove(id, "expire");
+        }
+    }
+
+    fn remove(&mut self, id: u64, action: &'static str) -> Option<Cleared> {
+        let fault = self.faults.remove(&id)?;
+        let commanded_ns = clock::monotonic_ns();
+        let (cleared_ns, counts, failures) = self.uninstall(&fault.rules);
+        self.metrics.fault_transition(action, failures.is_empty());
+        let status = fault.status(counts);
+        for failure in &failures {
+            tracing::error!(fault = status.id, target = status.target, failure, "clean-up failed");
+        }
+        tracing::info!(fault = status.id, target = status.target, action, "fault cleared");
+        self.metrics.fault_ended(&status);
+        Some(Cleared { status, commanded_ns, cleared_ns, failures })
+    }
+
+    fn list(&mut self) -> Vec<FaultStatus> {
+        let port = &mut self.port;
+        self.faults
+            .values()
+            .map(|fault| {
+                let mut counts = PacketCounts::default();
+                for rule in &fault.rules {
+                    match port.counts(*rule) {
+                        Ok(more) => add_counts(&mut counts, &more),
+                        Err(error) => tracing::warn!(fault = fault.id, %error, "counters cannot be read"),
+                    }
+                }
+                fault.status(counts)
+            })
+            .collect()
+    }
+}
+
+async fn sleep_until_some(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn is_selected(fault: &ActiveFault, selection: &Selection) -> bool {
+    match selection {
+        Selection::All => true,
+        Selection::Id(id) => fault.id == *id,
+        Selection::Target(name) => fault.application.target.name == *name,
+        Selection::Lab(lab) => {
+            fault.application.target.name.split_once('/').is_some_and(|(of_lab, _)| of_lab == lab)
+        }
+        Selection::Owner(owner) => fault.application.owner == *owner && *owner != FaultOwner::Daemon,
+    }
+}
+
+/// At the host side of a veth things are the other way round: what leaves the target comes in.
+fn hooks_of(direction: Direction) -> &'static [Hook] {
+    match direction {
+        Direction::Egress => &[Hook::Ingress],
+        Direction::Ingress => &[Hook::Egress],
+        Direction::Both => &[Hook::Ingress, Hook::Egress],
+    }
+}
+
+fn direction_text(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Egress => "egress",
+        Direction::Ingress => "ingress",
+        Direction::Both => "both ways",
+    }
+}
+
+fn rule_plan(
+    application: &Application,
+    interface: &InterfaceReference,
+    hook: Hook,
+    seed: u64,
+    deadline_monotonic_ns: Option<u64>,
+) -> RulePlan {
+    RulePlan {
+        interface: interface.clone(),
+        hook,
+        delay: application.spec.delay.map(crate::fault::Delay::duration),
+        loss: application.spec.loss.map(crate::fault::Loss::ratio),
+        seed,
+        holding: application.backend.holding,
+        deadline_monotonic_ns,
+    }
+}
+
+/// An error with its causes in one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

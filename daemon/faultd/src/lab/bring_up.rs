@@ -1,0 +1,179 @@
+//! Bringing a lab up: record first, then hosts, then processes, then wait until it serves.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use faultd_api::lab::{LabRequest, LabStatus};
+use faultd_kernel::namespace;
+use faultd_plugin_host::Role;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Lab, LabError, Labs, MEMORY_DIRECTORY, Slot, cluster_of,
+    description::{LabDescription, Storage},
+    hosts, is_running,
+    record::{LabRecord, MemberRecord},
+};
+use crate::cluster::{Cluster, RoleObserver};
+
+/// How often the members are asked whether they serve.
+const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How much of a member's log is shown when it does not come up.
+const LOG_TAIL_BYTES: usize = 300;
+
+impl Labs {
+    /// Brings a lab up and waits until it serves.
+    ///
+    /// # Errors
+    /// When the description is wrong, the name is taken, the host lacks something, or the cluster
+    /// does not serve in time; nothing is left behind then, the members' logs apart.
+    pub async fn up(&self, request: &LabRequest) -> Result<LabStatus, LabError> {
+        let description = LabDescription::parse(&request.description, request.name.as_deref())?;
+        // A driver that cannot be loaded is found out before anything is made.
+        self.shared.plugins.driver(&description.driver).await?;
+        self.reserve(&description.name)?;
+        match self.bring_up(&description, &request.description).await {
+            Ok(lab) => {
+                let lab = Arc::new(lab);
+                self.set(&description.name, Some(Slot::Up(Arc::clone(&lab))));
+                Ok(self.status(&lab).await)
+            }
+            Err(error) => {
+                self.set(&description.name, None);
+                Err(error)
+            }
+        }
+    }
+
+    async fn bring_up(&self, description: &LabDescription, text: &str) -> Result<Lab, LabError> {
+        let record = self.new_record(description, text);
+        refuse_foreign(&record)?;
+        match self.build_and_wait(description, record.clone()).await {
+            Ok(lab) => Ok(lab),
+            Err(error) => {
+                for failure in self.remove(record_on_disk(self, record)).await {
+                    tracing::error!(lab = description.name, failure, "clean-up failed");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn build_and_wait(&self, description: &LabDescription, record: LabRecord) -> Result<Lab, LabError> {
+        let (labs, of_build) = (self.clone(), description.clone());
+        let built = tokio::task::spawn_blocking(move || labs.build(&of_build, record));
+        let mut record = built.await.map_err(|error| LabError::Incomplete(error.to_string()))??;
+        let cluster = cluster_of(description, &record)?;
+        self.wait_until_serving(description, &record, &cluster).await?;
+        record.served = true;
+        self.write(&record)?;
+        tracing::info!(lab = description.name, members = record.members.len(), "lab is up");
+        Ok(Lab { description: description.clone(), record, cluster })
+    }
+
+    fn build(&self, description: &LabDescription, mut record: LabRecord) -> Result<LabRecord, LabError> {
+        self.write(&record)?;
+        hosts::build_network(description, &record)?;
+        for (position, member) in description.members.iter().enumerate() {
+            let Some(of_record) = record.members.get_mut(position) else { continue };
+            if let Some(directory) = of_record.log.parent() {
+                make_directory(directory)?;
+            }
+            let data = record.data_directory.join(&member.name);
+            let process = hosts::start_member(member, of_record, &data, description.install.as_deref())?;
+            of_record.process = Some(process.into());
+            self.write(&record)?;
+        }
+        Ok(record)
+    }
+
+    async fn wait_until_serving(
+        &self,
+        description: &LabDescription,
+        record: &LabRecord,
+        cluster: &Cluster,
+    ) -> Result<(), LabError> {
+        let driver = self.shared.plugins.driver(&description.driver).await?;
+        let mut observer = RoleObserver::new(cluster.clone(), driver);
+        let deadline = Instant::now() + description.ready_within;
+        let mut reason;
+        loop {
+            match observer.roles().await {
+                Ok(roles) => {
+                    let unknown = roles.iter().filter(|role| role.role == Role::Unknown).count();
+                    let led = roles.iter().any(|role| role.role == Role::Leader);
+                    if unknown == 0 && led && roles.len() == description.members.len() {
+                        return Ok(());
+                    }
+                    reason = format!("{unknown} members do not answer, {}", if led { "one leads" } else { "nobody leads" });
+                }
+                Err(error) => reason = error.to_string(),
+            }
+            let ended = record.members.iter().find(|member| !is_running(member));
+            if ended.is_some() || Instant::now() >= deadline {
+                let reason = ended.map_or(reason, last_words);
+                let seconds = description.ready_within.as_secs();
+                return Err(LabError::NotServing { name: description.name.clone(), seconds, reason });
+            }
+            sleep(ASK_EVERY).await;
+        }
+    }
+
+    fn new_record(&self, description: &LabDescription, text: &str) -> LabRecord {
+        let name = &description.name;
+        let members = description.members.iter().map(|member| MemberRecord {
+            name: member.name.clone(),
+            namespace: format!("faultd-{name}-{}", member.name),
+            process: None,
+            log: self.shared.logs_directory.join(name).join(format!("{}.log", member.name)),
+        });
+        LabRecord {
+            name: name.clone(),
+            description: text.to_owned(),
+            switch_namespace: format!("faultd-{name}"),
+            members: members.collect(),
+            data_directory: match description.storage {
+                Storage::Memory => PathBuf::from(MEMORY_DIRECTORY).join(format!("faultd-{name}")),
+                Storage::Disk => self.shared.labs_directory.join(name).join("data"),
+            },
+            served: false,
+        }
+    }
+
+    fn write(&self, record: &LabRecord) -> Result<(), LabError> {
+        let path = self.shared.labs_directory.clone();
+        record.write(&path).map_err(|source| LabError::Directory { path, source })
+    }
+}
+
+/// The record as far as bringing up has come: only it knows the processes that were started.
+fn record_on_disk(labs: &Labs, planned: LabRecord) -> LabRecord {
+    let all = LabRecord::read_all(&labs.shared.labs_directory).unwrap_or_default();
+    all.into_iter().flatten().find(|record| record.name == planned.name).unwrap_or(planned)
+}
+
+/// What has the name of a part of this lab and is not in a record of ours belongs to somebody else.
+fn refuse_foreign(record: &LabRecord) -> Result<(), LabError> {
+    let known = namespace::list_named();
+    let ours = record.members.iter().map(|member| &member.namespace).chain([&record.switch_namespace]);
+    match ours.into_iter().find(|name| known.contains(name)) {
+        Some(name) => Err(LabError::Foreign(name.clone())),
+        None => Ok(()),
+    }
+}
+
+fn make_directory(path: &Path) -> Result<(), LabError> {
+    fs::create_dir_all(path).map_err(|source| LabError::Directory { path: path.to_owned(), source })
+}
+
+/// The end of the log of a member whose process has ended, in one line.
+fn last_words(member: &MemberRecord) -> String {
+    let log = fs::read(&member.log).unwrap_or_default();
+    let tail = String::from_utf8_lossy(log.get(log.len().saturating_sub(LOG_TAIL_BYTES)..).unwrap_or_default());
+    let tail = tail.trim().replace('\n', " | ");
+    format!("{} has ended; the end of {}: {tail}", member.name, member.log.display())
+}

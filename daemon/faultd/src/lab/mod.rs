@@ -1,0 +1,335 @@
+//! Labs: clusters that the daemon itself runs in network namespaces, no container engine needed.
+//!
+//! ```text
+//! cluster.toml ─▶ description ─▶ record (on disk) ─▶ hosts (namespaces, veth, processes) ─▶ serving
+//!                                      │
+//!                                      └─▶ after a restart: adopted when whole, removed when not
+//! ```
+
+mod adopt;
+mod bring_up;
+mod connector;
+mod description;
+mod hosts;
+mod record;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use faultd_api::{
+    lab::{LabStatus, MemberStatus},
+    target::TargetStatus,
+};
+use faultd_kernel::{
+    datapath::InterfaceReference,
+    namespace::NamespaceError,
+    netlink::NetlinkError,
+    process::ProcessIdentity,
+};
+
+pub use self::{adopt::recover, description::DescriptionError};
+use self::{description::LabDescription, record::LabRecord};
+use crate::{
+    cluster::{Cluster, RoleObserver, role_text},
+    plugins::Plugins,
+    target::ResolvedTarget,
+};
+
+/// Why a lab is not up, or not down.
+#[derive(Debug, thiserror::Error)]
+pub enum LabError {
+    /// The description is wrong.
+    #[error(transparent)]
+    Description(#[from] DescriptionError),
+    /// A lab of that name is there, or is being made or removed.
+    #[error("lab '{0}' is up already, or on its way up or down; give the second one another name with --name")]
+    Busy(String),
+    /// No lab of that name.
+    #[error("no lab is named '{0}'; see 'faultctl lab status'")]
+    NotFound(String),
+    /// Somebody else has namespaces of these names.
+    #[error("namespace {0} exists already and is not ours: another faultd may run this lab; use --name for another one")]
+    Foreign(String),
+    /// The kernel refused a namespace.
+    #[error(transparent)]
+    Namespace(#[from] NamespaceError),
+    /// The kernel refused an interface or address.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// A directory cannot be made.
+    #[error("{}: {source}", path.display())]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A member's program cannot be started.
+    #[error("{member} did not start: {reason}{hint}")]
+    Start {
+        /// The member's name.
+        member: String,
+        /// Why.
+        reason: String,
+        /// How to get the program.
+        hint: String,
+    },
+    /// The driver plugin cannot be used.
+    #[error(transparent)]
+    Plugin(#[from] crate::plugins::PluginProblem),
+    /// The cluster did not come up in time.
+    #[error("lab '{name}' does not serve after {seconds} s: {reason}")]
+    NotServing {
+        /// The lab's name.
+        name: String,
+        /// How long was waited.
+        seconds: u64,
+        /// What the members said last.
+        reason: String,
+    },
+    /// Something that was made is not there.
+    #[error("the lab is not whole: {0}")]
+    Incomplete(String),
+    /// Not everything could be removed.
+    #[error("lab '{name}' is down, but not without a trace: {}", failures.join("; "))]
+    Traces {
+        /// The lab's name.
+        name: String,
+        /// What is left.
+        failures: Vec<String>,
+    },
+}
+
+/// The tmpfs that every Linux has, for members that keep their data in memory.
+pub(crate) const MEMORY_DIRECTORY: &str = "/dev/shm";
+
+/// All labs of this daemon; clones share them.
+#[derive(Clone)]
+pub struct Labs {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// A std mutex: held for map access only, never across an await.
+    labs: Mutex<BTreeMap<String, Slot>>,
+    labs_directory: PathBuf,
+    logs_directory: PathBuf,
+    plugins: Plugins,
+}
+
+enum Slot {
+    /// On its way up or down: the name is taken.
+    Changing,
+    Up(Arc<Lab>),
+}
+
+/// A lab that is up.
+pub struct Lab {
+    description: LabDescription,
+    record: LabRecord,
+    cluster: Cluster,
+}
+
+impl Labs {
+    /// No labs yet; records go below `state_directory`.
+    #[must_use]
+    pub fn new(state_directory: PathBuf, plugins: Plugins) -> Self {
+        let shared = Shared {
+            labs: Mutex::default(),
+            labs_directory: state_directory.join("labs"),
+            logs_directory: state_directory.join("logs"),
+            plugins,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// The cluster of that name.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn cluster(&self, name: &str) -> Result<Cluster, LabError> {
+        Ok(self.lab(name)?.cluster.clone())
+    }
+
+    /// The hosts that a full (`etcd/etcd0`) or short (`etcd0`) name could mean.
+    #[must_use]
+    pub fn hosts_named(&self, name: &str) -> Vec<ResolvedTarget> {
+        let members = self.all().into_iter().flat_map(|lab| lab.cluster.members.clone());
+        members.filter(|member| member.target.name == name || member.name == name).map(|member| member.target).collect()
+    }
+
+    /// All hosts, as targets.
+    #[must_use]
+    pub fn target_statuses(&self) -> Vec<TargetStatus> {
+        let members = self.all().into_iter().flat_map(|lab| lab.cluster.members.clone());
+        members
+            .map(|member| TargetStatus {
+                name: member.target.name.clone(),
+                kind: "lab".to_owned(),
+                addresses: vec![member.endpoint.ip().to_string()],
+                interface: member.target.interfaces.first().map(|interface| interface.name.clone()),
+                problem: None,
+            })
+            .collect()
+    }
+
+    /// The namespaces of all labs that have a record, also of those on their way up or down.
+    #[must_use]
+    pub fn namespaces(&self) -> Vec<String> {
+        let records = LabRecord::read_all(&self.shared.labs_directory).unwrap_or_default();
+        let of_record = |record: LabRecord| {
+            let members = record.members.into_iter().map(|member| member.namespace);
+            members.chain([record.switch_namespace]).collect::<Vec<_>>()
+        };
+        records.into_iter().flatten().flat_map(of_record).collect()
+    }
+
+    /// What every lab is doing, its members asked for their roles.
+    pub async fn statuses(&self) -> Vec<LabStatus> {
+        let mut statuses = Vec::new();
+        for lab in self.all() {
+            statuses.push(self.status(&lab).await);
+        }
+        statuses
+    }
+
+    /// Takes a lab down.
+    ///
+    /// # Errors
+    /// When there is no such lab, or something of it could not be removed.
+    pub async fn down(&self, name: &str) -> Result<(), LabError> {
+        let lab = self.lab(name)?;
+        self.set(name, Some(Slot::Changing));
+        let failures = self.remove(lab.record.clone()).await;
+        self.set(name, None);
+        if failures.is_empty() { Ok(()) } else { Err(LabError::Traces { name: name.to_owned(), failures }) }
+    }
+
+    /// Removes everything that a record names, and the record itself once nothing is left.
+    async fn remove(&self, record: LabRecord) -> Vec<String> {
+        let labs_directory = self.shared.labs_directory.clone();
+        let removed = tokio::task::spawn_blocking(move || {
+            let mut failures = hosts::tear_down(&record);
+            if failures.is_empty()
+                && let Err(error) = record.remove(&labs_directory)
+            {
+                failures.push(format!("record of lab {}: {error}", record.name));
+            }
+            failures
+        });
+        removed.await.unwrap_or_else(|error| vec![error.to_string()])
+    }
+
+    async fn status(&self, lab: &Lab) -> LabStatus {
+        // A cluster that cannot be asked has unknown roles: that is its status.
+        let roles = match self.shared.plugins.driver(&lab.cluster.driver).await {
+            Ok(driver) => RoleObserver::new(lab.cluster.clone(), driver).roles().await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
+        let role_of = |name: &str| {
+            roles.iter().find(|role| role.member == name).map_or("unknown", |role| role_text(role.role)).to_owned()
+        };
+        let members: Vec<MemberStatus> = lab
+            .cluster
+            .members
+            .iter()
+            .zip(&lab.record.members)
+            .map(|(member, record)| MemberStatus {
+                name: member.name.clone(),
+                address: member.endpoint.ip().to_string(),
+                endpoint: member.endpoint.to_string(),
+                role: role_of(&member.name),
+                process: if is_running(record) { "running" } else { "ended" }.to_owned(),
+                pid: record.process.map_or(0, |process| process.pid.into()),
+                namespace: record.namespace.clone(),
+                log: record.log.display().to_string(),
+            })
+            .collect();
+        LabStatus {
+            name: lab.description.name.clone(),
+            driver: lab.cluster.driver.clone(),
+            state: lab_state(&members).to_owned(),
+            namespace: lab.record.switch_namespace.clone(),
+            members,
+        }
+    }
+
+    fn all(&self) -> Vec<Arc<Lab>> {
+        let labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
+        let up = |slot: &Slot| if let Slot::Up(lab) = slot { Some(Arc::clone(lab)) } else { None };
+        labs.values().filter_map(up).collect()
+    }
+
+    fn lab(&self, name: &str) -> Result<Arc<Lab>, LabError> {
+        let labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
+        match labs.get(name) {
+            Some(Slot::Up(lab)) => Ok(Arc::clone(lab)),
+            Some(Slot::Changing) => Err(LabError::Busy(name.to_owned())),
+            None => Err(LabError::NotFound(name.to_owned())),
+        }
+    }
+
+    fn set(&self, name: &str, slot: Option<Slot>) {
+        let mut labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
+        match slot {
+            Some(slot) => labs.insert(name.to_owned(), slot),
+            None => labs.remove(name),
+        };
+    }
+
+    /// Takes a name, if nobody has it.
+    fn reserve(&self, name: &str) -> Result<(), LabError> {
+        let mut labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
+        if labs.contains_key(name) {
+            return Err(LabError::Busy(name.to_owned()));
+        }
+        labs.insert(name.to_owned(), Slot::Changing);
+        Ok(())
+    }
+}
+
+fn is_running(member: &record::MemberRecord) -> bool {
+    member.process.is_some_and(|process| ProcessIdentity::from(process).is_alive())
+}
+
+fn lab_state(members: &[MemberStatus]) -> &'static str {
+    let running = members.iter().filter(|member| member.process == "running").count();
+    let led = members.iter().any(|member| member.role == "leader");
+    if running == 0 {
+        "down"
+    } else if running == members.len() && led {
+        "serving"
+    } else {
+        "degraded"
+    }
+}
+
+/// The cluster that a lab is, for runs.
+fn cluster_of(description: &LabDescription, record: &LabRecord) -> Result<Cluster, LabError> {
+    let interfaces = hosts::switch_interfaces(record)?;
+    let switch = faultd_kernel::namespace::Namespace::open_named(&record.switch_namespace)?;
+    let members = description.members.iter().zip(interfaces).map(|(member, (namespace, link))| {
+        let interface = InterfaceReference { namespace, index: link.index, name: link.name };
+        let name = format!("{}/{}", description.name, member.name);
+        crate::cluster::ClusterMember {
+            name: member.name.clone(),
+            endpoint: (member.address, member.client_port).into(),
+            target: ResolvedTarget { name, interfaces: vec![interface] },
+        }
+    });
+    Ok(Cluster {
+        name: description.name.clone(),
+        driver: description.driver.clone(),
+        members: members.collect(),
+        connector: Arc::new(connector::LabConnector::new(switch)),
+        storage: match description.storage {
+            description::Storage::Memory => "memory",
+            description::Storage::Disk => "disk",
+        }
+        .to_owned(),
+    })
+}

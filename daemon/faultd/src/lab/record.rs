@@ -1,0 +1,151 @@
+//! What a lab has on this host, on disk before it is made, so that nothing of it can be forgotten.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use faultd_kernel::process::ProcessIdentity;
+use serde::{Deserialize, Serialize};
+
+const FILE_NAME: &str = "lab.json";
+
+/// One lab: everything that has to be removed when it goes.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct LabRecord {
+    /// The lab's name.
+    pub name: String,
+    /// The text of its description, to adopt it after a restart.
+    pub description: String,
+    /// The namespace of its switch.
+    pub switch_namespace: String,
+    /// Its hosts.
+    pub members: Vec<MemberRecord>,
+    /// Directory with the members' data.
+    pub data_directory: PathBuf,
+    /// True once the cluster has served: only such a lab is worth adopting.
+    pub served: bool,
+}
+
+/// One host of a lab.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct MemberRecord {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its process, once there is one.
+    pub process: Option<RecordedProcess>,
+    /// The file with everything that it printed.
+    pub log: PathBuf,
+}
+
+/// A process that cannot be mistaken for a later one with the same id.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct RecordedProcess {
+    /// Process id.
+    pub pid: u32,
+    /// Start time in clock ticks since boot, from `/proc/PID/stat`.
+    pub start_time: u64,
+}
+
+impl From<ProcessIdentity> for RecordedProcess {
+    fn from(identity: ProcessIdentity) -> Self {
+        Self { pid: identity.pid, start_time: identity.start_time }
+    }
+}
+
+impl From<RecordedProcess> for ProcessIdentity {
+    fn from(recorded: RecordedProcess) -> Self {
+        Self { pid: recorded.pid, start_time: recorded.start_time }
+    }
+}
+
+impl LabRecord {
+    /// Writes the record, whole or not at all.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    pub fn write(&self, labs_directory: &Path) -> io::Result<()> {
+        let directory = labs_directory.join(&self.name);
+        fs::create_dir_all(&directory)?;
+        let text = serde_json::to_vec_pretty(self)?;
+        let unfinished = directory.join("lab.json.new");
+        fs::write(&unfinished, text)?;
+        fs::File::open(&unfinished)?.sync_all()?;
+        fs::rename(&unfinished, directory.join(FILE_NAME))
+    }
+
+    /// Removes the record of a lab of which nothing is left.
+    ///
+    /// # Errors
+    /// When the directory cannot be removed.
+    pub fn remove(&self, labs_directory: &Path) -> io::Result<()> {
+        fs::remove_dir_all(labs_directory.join(&self.name))
+    }
+
+    /// Reads every record that an earlier life of the daemon left; a file that cannot be read is
+    /// answered as its path and the reason.
+    ///
+    /// # Errors
+    /// When the directory exists and cannot be listed.
+    pub fn read_all(labs_directory: &Path) -> io::Result<Vec<Result<Self, String>>> {
+        let entries = match fs::read_dir(labs_directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        entries.map(|entry| Ok(read_one(&entry?.path().join(FILE_NAME)))).collect()
+    }
+}
+
+fn read_one(path: &Path) -> Result<LabRecord, String> {
+    let unreadable = |reason: &dyn std::fmt::Display| format!("{}: {reason}", path.display());
+    let text = fs::read(path).map_err(|error| unreadable(&error))?;
+    serde_json::from_slice(&text).map_err(|error| unreadable(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> LabRecord {
+        LabRecord {
+            name: "etcd".into(),
+            description: "name = \"etcd\"".into(),
+            switch_namespace: "faultd-etcd".into(),
+            members: vec![MemberRecord {
+                name: "etcd0".into(),
+                namespace: "faultd-etcd-etcd0".into(),
+                process: Some(RecordedProcess { pid: 42, start_time: 4242 }),
+                log: "/tmp/log".into(),
+            }],
+            data_directory: "/dev/shm/faultd-etcd".into(),
+            served: true,
+        }
+    }
+
+    #[test]
+    fn a_record_is_read_back_until_it_is_removed() {
+        let directory = std::env::temp_dir().join(format!("faultd-record-{}", std::process::id()));
+        record().write(&directory).unwrap();
+        assert_eq!(LabRecord::read_all(&directory).unwrap(), vec![Ok(record())]);
+        record().remove(&directory).unwrap();
+        assert_eq!(LabRecord::read_all(&directory).unwrap(), vec![]);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_torn_record_is_named_and_does_not_hide_the_others() {
+        let directory = std::env::temp_dir().join(format!("faultd-torn-{}", std::process::id()));
+        record().write(&directory).unwrap();
+        fs::create_dir_all(directory.join("torn")).unwrap();
+        fs::write(directory.join("torn/lab.json"), "{\"name\":").unwrap();
+        let all = LabRecord::read_all(&directory).unwrap();
+        assert_eq!(all.iter().filter(|one| one.is_ok()).count(), 1);
+        assert_eq!(all.iter().filter(|one| one.is_err()).count(), 1);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

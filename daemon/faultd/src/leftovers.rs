@@ -1,0 +1,149 @@
+//! What a faultd that was killed has left on this host: found by our names, removed when nobody
+//! who lives can own it.
+//!
+//! Programs attached through TCX and TAP devices are descriptors: they vanish with their process.
+//! What can stay are the devices of netem, filters at clsact (whose rules have ended by their lease),
+//! and labs, which are meant to stay.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use faultd_kernel::{
+    namespace::{self, Namespace},
+    process::ProcessIdentity,
+    residue::{self, Residue},
+};
+use rustix::fs::{FlockOperation, flock};
+
+use crate::lab::Labs;
+
+/// Every living faultd holds a shared lock on this file, so that one that starts knows whether
+/// others live. The kernel drops the lock with the process, however it ends.
+const LIFE_LOCK: &str = "/run/faultd.lock";
+/// How long a forgotten member of a lab may take to end.
+const TERMINATION_GRACE: Duration = Duration::from_secs(3);
+
+/// Held while this daemon lives.
+pub struct LifeLock {
+    _file: File,
+    alone: bool,
+}
+
+impl LifeLock {
+    /// Takes the lock.
+    ///
+    /// # Errors
+    /// When the file cannot be made or locked.
+    pub fn take() -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(LIFE_LOCK)?;
+        let alone = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        flock(&file, FlockOperation::LockShared)?;
+        Ok(Self { _file: file, alone })
+    }
+
+    /// Whether no other faultd lived when the lock was taken.
+    #[must_use]
+    pub fn alone(&self) -> bool {
+        self.alone
+    }
+}
+
+/// Removes devices and filters that dead daemons left; answers what was found, one line each.
+#[must_use]
+pub fn recover(lock: &LifeLock) -> Vec<String> {
+    if !lock.alone() {
+        return Vec::new();
+    }
+    let mut report = Vec::new();
+    for found in in_all_namespaces() {
+        if !matches!(found, Residue::Namespace { .. }) {
+            report.push(remove(&found));
+        }
+    }
+    report
+}
+
+/// What is there now and is not of a lab of this daemon, one line each.
+pub async fn find(labs: &Labs) -> Vec<String> {
+    let ours = labs.namespaces();
+    let foreign = namespaces_of_labs().into_iter().filter(|name| !ours.contains(name));
+    foreign
+        .map(|name| format!("network namespace {name}: of another faultd, or forgotten ('faultd --cleanup' removes it)"))
+        .collect()
+}
+
+/// Removes everything that has our name, labs and their processes included.
+///
+/// # Errors
+/// When another faultd lives, or the lock cannot be taken.
+pub fn clean_up_everything() -> io::Result<Vec<String>> {
+    let lock = LifeLock::take()?;
+    if !lock.alone() {
+        return Err(io::Error::other("another faultd runs: stop it first, it cleans up by itself"));
+    }
+    let mut report = recover(&lock);
+    for name in namespaces_of_labs() {
+        report.extend(end_processes_in(&name));
+        report.push(remove(&Residue::Namespace { name }));
+    }
+    report.extend(memory_directories().into_iter().map(|path| match fs::remove_dir_all(&path) {
+        Ok(()) => format!("{}: removed", path.display()),
+        Err(error) => format!("{}: {error}", path.display()),
+    }));
+    Ok(report)
+}
+
+fn in_all_namespaces() -> Vec<Residue> {
+    let named = namespaces_of_labs().into_iter().filter_map(|name| Namespace::open_named(&name).ok());
+    let all: Vec<Namespace> = Namespace::current().into_iter().chain(named).collect();
+    residue::find(&all).unwrap_or_else(|error| {
+        tracing::warn!(%error, "leftovers cannot be looked for");
+        Vec::new()
+    })
+}
+
+fn remove(found: &Residue) -> String {
+    match residue::remove(found) {
+        Ok(()) => format!("{found}: left by an earlier faultd, removed"),
+        Err(error) => format!("{found}: left by an earlier faultd, and cannot be removed: {error}"),
+    }
+}
+
+fn namespaces_of_labs() -> Vec<String> {
+    let prefix = faultd_kernel::NAMESPACE_NAME_PREFIX;
+    namespace::list_named().into_iter().filter(|name| name.starts_with(prefix)).collect()
+}
+
+/// A namespace with processes in it would live on without its name.
+fn end_processes_in(name: &str) -> Vec<String> {
+    let Ok(wanted) = Namespace::open_named(name) else { return Vec::new() };
+    let mut report = Vec::new();
+    for pid in process_ids() {
+        if Namespace::of_process(pid).is_ok_and(|of_process| of_process == wanted)
+            && let Ok(process) = ProcessIdentity::of(pid)
+        {
+            report.push(match process.stop(TERMINATION_GRACE) {
+                Ok(()) => format!("process {pid} in {name}: ended"),
+                Err(error) => format!("process {pid} in {name}: {error}"),
+            });
+        }
+    }
+    report
+}
+
+fn process_ids() -> Vec<u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn memory_directories() -> Vec<PathBuf> {
+    let entries = fs::read_dir(Path::new(crate::lab::MEMORY_DIRECTORY)).into_iter().flatten().flatten();
+    let ours = |path: &PathBuf| {
+        path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("faultd-"))
+    };
+    entries.map(|entry| entry.path()).filter(ours).collect()
+}

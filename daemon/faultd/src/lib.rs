@@ -1,0 +1,36 @@
+//! faultd: makes containers and lab hosts slow or lossy, exactly as asked and no longer than asked,
+//! while a workload runs, and shows what that did.
+//!
+//! ```text
+//! bus ─▶ fault (checked spec, backend) ─▶ engine ─▶ faultd-kernel ─▶ tc eBPF ─▶ holding device
+//!  │         ▲                              │
+//!  ├─▶ lab ──┼─ target                      └──▶ metrics ─▶ /metrics
+//!  └─▶ run ──┘     ▲                                 ▲
+//!       │  schedule plugin (proposes)                │
+//!       └─ driver plugin (load) ──▶ record ──▶ results folder
+//! ```
+//!
+//! Nothing here opens netlink, a bpf descriptor or a TAP: that is `faultd-kernel`. Nothing here
+//! starts a process but the members of a lab, which `faultd-kernel` starts too.
+
+#![forbid(unsafe_code)]
+
+pub mod bus;
+pub mod cluster;
+pub mod doctor;
+pub mod engine;
+pub mod fault;
+pub mod lab;
+pub mod leftovers;
+pub mod metrics;
+pub mod plugins;
+pub mod run;
+pub mod target;
+
+/// A seed for those who did not give one; it is shown, so that the run can be repeated.
+#[must_use]
+pub fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    // The standard library's hash keys are random, from the kernel, for each process and instance.
+    RandomState::new().build_hasher().finish()
+}

@@ -1,0 +1,144 @@
+//! The state of faults as gauges, and their packets as counters.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use faultd_api::fault::{Direction, FaultStatus};
+use prometheus::{GaugeVec, IntCounterVec, Registry};
+
+use super::{counters, gauges};
+
+/// A fault that has ended is shown as inactive for this long, so that state timelines close.
+const KEPT_AFTER_END: Duration = Duration::from_secs(600);
+
+pub(super) struct FaultFamilies {
+    active: GaugeVec,
+    delay: GaugeVec,
+    loss: GaugeVec,
+    lease: GaugeVec,
+    packets: IntCounterVec,
+    /// Last status of each fault, and when it ended. A std mutex: held for map access only.
+    known: Mutex<HashMap<String, (FaultStatus, Option<Instant>)>>,
+}
+
+impl FaultFamilies {
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            active: gauges(
+                registry,
+                "faultd_fault_active",
+                "1 while the fault holds, 0 after it has ended; run is empty for a fault outside of a run.",
+                &["run", "fault", "kind", "target", "direction"],
+            )?,
+            delay: gauges(
+                registry,
+                "faultd_fault_delay_seconds",
+                "One-way delay that the fault adds to each packet; 0 after it has ended.",
+                &["run", "fault", "target"],
+            )?,
+            loss: gauges(
+                registry,
+                "faultd_fault_loss_ratio",
+                "Share of packets that the fault drops, 0 to 1; 0 after it has ended.",
+                &["run", "fault", "target"],
+            )?,
+            lease: gauges(
+                registry,
+                "faultd_fault_lease_remaining_seconds",
+                "Time until the fault ends by itself.",
+                &["fault", "target"],
+            )?,
+            packets: counters(
+                registry,
+                "faultd_rule_packets_total",
+                "Packets of a fault by what became of them.",
+                &["fault", "target", "direction", "verdict"],
+            )?,
+            known: Mutex::new(HashMap::new()),
+        })
+    }
+
+    pub(super) fn set(&self, faults: &[FaultStatus]) {
+        for status in faults {
+            self.show(status, true);
+            let remaining = status.remaining_ns.map(|remaining| Duration::from_nanos(remaining).as_secs_f64());
+            if let Some(remaining) = remaining {
+                self.lease.with_label_values(&[status.id.as_str(), status.target.as_str()]).set(remaining);
+            }
+            self.remember(status, None);
+        }
+    }
+
+    pub(super) fn ended(&self, status: &FaultStatus) {
+        self.show(status, false);
+        let _ = self.lease.remove_label_values(&[status.id.as_str(), status.target.as_str()]);
+        self.remember(status, Some(Instant::now()));
+    }
+
+    /// Drops the series of faults that ended long ago, so that the page does not grow for ever.
+    pub(super) fn forget_old(&self) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (status, ended)| {
+            let old = ended.is_some_and(|ended| ended.elapsed() > KEPT_AFTER_END);
+            if old {
+                self.remove(status);
+            }
+            !old
+        });
+    }
+
+    fn remember(&self, status: &FaultStatus, ended: Option<Instant>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(status.id.clone(), (status.clone(), ended));
+    }
+
+    fn show(&self, status: &FaultStatus, active: bool) {
+        let run = status.run.as_deref().unwrap_or_default();
+        let (id, target) = (status.id.as_str(), status.target.as_str());
+        let direction = direction_label(status.direction);
+        let on = if active { 1.0 } else { 0.0 };
+        self.active.with_label_values(&[run, id, status.kind.as_str(), target, direction]).set(on);
+        let delay = status.delay_ns.map_or(0.0, |delay| Duration::from_nanos(delay).as_secs_f64());
+        self.delay.with_label_values(&[run, id, target]).set(delay * on);
+        self.loss.with_label_values(&[run, id, target]).set(status.loss_ratio.unwrap_or_default() * on);
+        for (verdict, count) in verdicts(status) {
+            let counter = self.packets.with_label_values(&[id, target, direction, verdict]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
+
+    fn remove(&self, status: &FaultStatus) {
+        let run = status.run.as_deref().unwrap_or_default();
+        let (id, target) = (status.id.as_str(), status.target.as_str());
+        let direction = direction_label(status.direction);
+        let _ = self.active.remove_label_values(&[run, id, status.kind.as_str(), target, direction]);
+        let _ = self.delay.remove_label_values(&[run, id, target]);
+        let _ = self.loss.remove_label_values(&[run, id, target]);
+        for (verdict, _) in verdicts(status) {
+            let _ = self.packets.remove_label_values(&[id, target, direction, verdict]);
+        }
+    }
+}
+
+fn verdicts(status: &FaultStatus) -> [(&'static str, u64); 6] {
+    let packets = &status.packets;
+    [
+        ("seen", packets.seen),
+        ("matched", packets.matched),
+        ("delayed", packets.delayed),
+        ("dropped", packets.dropped),
+        ("expired", packets.expired),
+        ("unintended", packets.unintended),
+    ]
+}
+
+fn direction_label(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Egress => "egress",
+        Direction::Ingress => "ingress",
+        Direction::Both => "both",
+    }
+}

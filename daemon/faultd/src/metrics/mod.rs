@@ -1,0 +1,140 @@
+//! What Prometheus sees: one registry, its families, and the page that serves them.
+//!
+//! Counters and histograms are fed when things happen; gauges that mirror a state (faults, roles)
+//! are set from that state when the page is asked for.
+
+mod faults;
+mod page;
+mod workload;
+
+use std::sync::Arc;
+
+use prometheus::{GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
+
+use self::faults::FaultFamilies;
+pub use self::{
+    page::{MetricsError, bind, serve},
+    workload::RunMetrics,
+};
+use self::workload::WorkloadFamilies;
+use faultd_api::fault::FaultStatus;
+
+/// A handle to the registry and its families; clones share them.
+#[derive(Clone)]
+pub struct Metrics {
+    inner: Arc<Families>,
+}
+
+struct Families {
+    registry: Registry,
+    faults: FaultFamilies,
+    transitions: IntCounterVec,
+    cleanup_failures: IntCounter,
+    workload: WorkloadFamilies,
+    roles: GaugeVec,
+}
+
+impl Metrics {
+    /// Makes the registry with every family, zero-initialised where the labels are known.
+    ///
+    /// # Errors
+    /// Only when two families have one name, which is a mistake in this module.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let build = gauges(&registry, "faultd_build_info", "Version of the daemon; always 1.", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        let transitions = counters(
+            &registry,
+            "faultd_fault_transitions_total",
+            "Faults that were added, removed, expired or cleared at the stop of the daemon, by result.",
+            &["action", "result"],
+        )?;
+        for action in ["add", "remove", "expire", "stop"] {
+            for result in ["ok", "failed"] {
+                transitions.with_label_values(&[action, result]);
+            }
+        }
+        let cleanup_failures =
+            IntCounter::new("faultd_cleanup_failures_total", "Rules of which something could not be removed.")?;
+        registry.register(Box::new(cleanup_failures.clone()))?;
+        let inner = Families {
+            faults: FaultFamilies::register(&registry)?,
+            transitions,
+            cleanup_failures,
+            workload: WorkloadFamilies::register(&registry)?,
+            roles: gauges(
+                &registry,
+                "faultd_cluster_member_role",
+                "1 for the role that a member of a cluster has now, 0 for the others.",
+                &["cluster", "member", "role"],
+            )?,
+            registry,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Counts a fault that was added, removed, expired or stopped.
+    pub fn fault_transition(&self, action: &str, ok: bool) {
+        self.inner.transitions.with_label_values(&[action, if ok { "ok" } else { "failed" }]).inc();
+    }
+
+    /// Counts a rule of which something could not be removed.
+    pub fn cleanup_failure(&self) {
+        self.inner.cleanup_failures.inc();
+    }
+
+    /// Shows the faults that hold now.
+    pub fn set_faults(&self, faults: &[FaultStatus]) {
+        self.inner.faults.set(faults);
+    }
+
+    /// Shows a fault's last counts, and that it holds no more.
+    pub fn fault_ended(&self, status: &FaultStatus) {
+        self.inner.faults.ended(status);
+    }
+
+    /// Shows the role of a member; `role` is `leader`, `follower` or `unknown`.
+    pub fn set_role(&self, cluster: &str, member: &str, role: &str) {
+        for name in ["leader", "follower", "unknown"] {
+            let value = if name == role { 1.0 } else { 0.0 };
+            self.inner.roles.with_label_values(&[cluster, member, name]).set(value);
+        }
+    }
+
+    /// Forgets the roles of a cluster that has gone.
+    pub fn forget_member(&self, cluster: &str, member: &str) {
+        for name in ["leader", "follower", "unknown"] {
+            // Not there means never shown, which is as good as forgotten.
+            let _ = self.inner.roles.remove_label_values(&[cluster, member, name]);
+        }
+    }
+
+    /// The families of one run.
+    #[must_use]
+    pub fn run(&self, id: &str) -> RunMetrics {
+        self.inner.workload.run(id)
+    }
+
+    /// The page in the text format of Prometheus.
+    ///
+    /// # Errors
+    /// When a family is inconsistent, which is a mistake in this module.
+    pub fn text(&self) -> Result<String, prometheus::Error> {
+        self.inner.faults.forget_old();
+        self.inner.workload.forget_old();
+        TextEncoder::new().encode_to_string(&self.inner.registry.gather())
+    }
+}
+
+fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+    let family = GaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(family.clone()))?;
+    Ok(family)
+}

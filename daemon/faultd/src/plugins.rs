@@ -1,0 +1,134 @@
+//! The plugins of this daemon: components in one directory, compiled once when first asked for.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use faultd_plugin_host::{DriverPlugin, PluginEngine, PluginError, SchedulePlugin};
+use tokio::sync::Mutex;
+
+/// The largest component that is read, in bytes.
+const LARGEST_COMPONENT: u64 = 64 << 20;
+
+/// Why a plugin cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginProblem {
+    /// Not a name that a plugin can have.
+    #[error("'{0}' cannot be a plugin's name: use a-z, 0-9 and -")]
+    Name(String),
+    /// There is no such file.
+    #[error("no plugin is named '{name}': {} does not exist; name the directory with --plugins", path.display())]
+    NotFound {
+        /// The plugin's name.
+        name: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("plugin '{name}': {reason}")]
+    Unreadable {
+        /// The plugin's name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The host refused it, or it failed.
+    #[error(transparent)]
+    Host(#[from] PluginError),
+}
+
+/// A handle to all plugins; clones share them.
+#[derive(Clone)]
+pub struct Plugins {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    engine: PluginEngine,
+    directory: PathBuf,
+    /// Held while a component is compiled, so that it is compiled once.
+    drivers: Mutex<HashMap<String, Arc<DriverPlugin>>>,
+    schedules: Mutex<HashMap<String, Arc<SchedulePlugin>>>,
+}
+
+impl Plugins {
+    /// Plugins from this directory: `NAME.wasm` each.
+    ///
+    /// # Errors
+    /// When the WASM engine cannot be set up on this host.
+    pub fn new(directory: PathBuf) -> Result<Self, PluginError> {
+        let engine = PluginEngine::new()?;
+        let shared = Shared { engine, directory, drivers: Mutex::default(), schedules: Mutex::default() };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// The driver of that name.
+    ///
+    /// # Errors
+    /// When there is no such file, or it is no driver.
+    pub async fn driver(&self, name: &str) -> Result<Arc<DriverPlugin>, PluginProblem> {
+        let mut drivers = self.shared.drivers.lock().await;
+        if let Some(driver) = drivers.get(name) {
+            return Ok(Arc::clone(driver));
+        }
+        let driver = self.compile(name, |engine, name, bytes| engine.load_driver(name, bytes)).await?;
+        drivers.insert(name.to_owned(), Arc::clone(&driver));
+        Ok(driver)
+    }
+
+    /// The schedule of that name.
+    ///
+    /// # Errors
+    /// When there is no such file, or it is no schedule.
+    pub async fn schedule(&self, name: &str) -> Result<Arc<SchedulePlugin>, PluginProblem> {
+        let mut schedules = self.shared.schedules.lock().await;
+        if let Some(schedule) = schedules.get(name) {
+            return Ok(Arc::clone(schedule));
+        }
+        let schedule = self.compile(name, |engine, name, bytes| engine.load_schedule(name, bytes)).await?;
+        schedules.insert(name.to_owned(), Arc::clone(&schedule));
+        Ok(schedule)
+    }
+
+    async fn compile<T: Send + Sync + 'static>(
+        &self,
+        name: &str,
+        load: impl FnOnce(&PluginEngine, &str, &[u8]) -> Result<T, PluginError> + Send + 'static,
+    ) -> Result<Arc<T>, PluginProblem> {
+        let path = self.path(name)?;
+        let (name, shared) = (name.to_owned(), Arc::clone(&self.shared));
+        let of_panic = name.clone();
+        let compiled = tokio::task::spawn_blocking(move || {
+            let bytes = read(&name, &path)?;
+            Ok(Arc::new(load(&shared.engine, &name, &bytes)?))
+        });
+        compiled
+            .await
+            .unwrap_or_else(|error| Err(PluginProblem::Unreadable { name: of_panic, reason: error.to_string() }))
+    }
+
+    /// Names come from callers and descriptions: nothing but a plain name may become a path.
+    fn path(&self, name: &str) -> Result<PathBuf, PluginProblem> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+            return Err(PluginProblem::Name(name.to_owned()));
+        }
+        Ok(self.shared.directory.join(format!("{name}.wasm")))
+    }
+}
+
+fn read(name: &str, path: &std::path::Path) -> Result<Vec<u8>, PluginProblem> {
+    let unreadable = |reason: String| PluginProblem::Unreadable { name: name.to_owned(), reason };
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(PluginProblem::NotFound { name: name.to_owned(), path: path.to_owned() })
+        }
+        Err(error) => Err(unreadable(error.to_string())),
+        Ok(file) if file.len() > LARGEST_COMPONENT => {
+            Err(unreadable(format!("{} bytes are more than the {LARGEST_COMPONENT} that are read", file.len())))
+        }
+        Ok(_) => std::fs::read(path).map_err(|error| unreadable(error.to_string())),
+    }
+}

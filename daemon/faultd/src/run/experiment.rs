@@ -1,0 +1,413 @@
+//! One run, from its clients' first operation to its folder's last file.
+//!
+//! ```text
+//! warm-up ──▶ baseline ──▶ injection ──▶ recovery ──▶ done
+//!    │            │             │            │
+//!    └────────────┴──── stop ───┴────────────┘──────▶ interrupted   (faults cleared, rows kept)
+//!                  broken plugin, refused fault ────▶ failed        (likewise)
+//! ```
+//! The phases are not steps of the program but what the events say: a schedule may begin and end
+//! faults as it likes, and a second belongs to the phase that held in its middle.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use faultd_api::run::{RunProgress, RunResult};
+use faultd_kernel::probe::Capabilities;
+use faultd_plugin_host::{
+    DriverClient, DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
+};
+use faultd_results::{
+    event::EventKind,
+    folder::{DRIVER_LOG, METADATA_JSON, METADATA_TEXT, SUMMARY_JSON, THROUGHPUT_PNG, THROUGHPUT_SVG},
+    metadata::{self, Metadata},
+    plot,
+    recorder::{PhaseLatencies, SecondRecorder},
+    summary::{Measurement, Status, Summary},
+    timeseries::Row,
+};
+use tokio::{
+    sync::{mpsc, watch},
+    time::sleep_until,
+};
+
+use super::{
+    RunError,
+    clock::RunClock,
+    host,
+    injection::{Injection, InjectionRecord, proposals},
+    load::{self, SharedRecorder},
+    outputs::RunFolder,
+    record::RunRecord,
+    roles::watch_roles,
+    spec::RunSpec,
+};
+use crate::{
+    cluster::{Cluster, RoleObserver, role_text},
+    engine::{EngineHandle, FaultOwner, Selection},
+    metrics::{Metrics, RunMetrics},
+    plugins::{PluginProblem, Plugins},
+};
+
+/// A second is closed this long after its end, so that what completed in it has been recorded.
+const CLOSING_GRACE: Duration = Duration::from_millis(30);
+
+/// What a run needs of the daemon.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Applies faults.
+    pub engine: EngineHandle,
+    /// Drivers and schedules.
+    pub plugins: Plugins,
+    /// Where Prometheus looks.
+    pub metrics: Metrics,
+    /// What the host can do.
+    pub capabilities: Arc<Capabilities>,
+}
+
+/// A run that is ready: everything that can fail before the first operation has been done.
+pub struct Experiment {
+    id: String,
+    spec: RunSpec,
+    seed: u64,
+    cluster: Cluster,
+    surroundings: Surroundings,
+    folder: RunFolder,
+    roles: Vec<MemberRole>,
+    clients: Vec<DriverClient>,
+    schedule: Schedule,
+    watcher: RoleObserver,
+    resolver: RoleObserver,
+    metrics: RunMetrics,
+}
+
+/// How the loop over the seconds ended.
+enum Ending {
+    Done,
+    Interrupted(String),
+    Failed(String),
+}
+
+impl Experiment {
+    /// Prepares a run: plugins, roles, clients, folder.
+    ///
+    /// # Errors
+    /// When any of them cannot be had; nothing is left behind but an empty folder.
+    pub async fn prepare(
+        id: String,
+        spec: RunSpec,
+        cluster: Cluster,
+        surroundings: Surroundings,
+        outputs: &std::os::fd::OwnedFd,
+    ) -> Result<Self, RunError> {
+        let seed = spec.request.seed.unwrap_or_else(crate::random_seed);
+        let driver = surroundings.plugins.driver(&cluster.driver).await?;
+        let schedule = surroundings.plugins.schedule(&spec.request.schedule).await?;
+        let broken = |error: PluginError| RunError::Plugin(PluginProblem::Host(error));
+        // Two observers, so that the one who resolves a target never waits for the one who watches.
+        let mut watcher = RoleObserver::new(cluster.clone(), Arc::clone(&driver));
+        let mut resolver = RoleObserver::new(cluster.clone(), Arc::clone(&driver));
+        let roles = watcher.roles().await?;
+        resolver.roles().await?;
+        refuse_impossible(&spec, &cluster, &roles, &surroundings.capabilities)?;
+        let serving = load::serving(&spec.request.via, &cluster, &roles)?;
+        let name = faultd_results::folder::name(jiff::Zoned::now().datetime(), &spec.label);
+        let folder = RunFolder::create(outputs, &name)?;
+        let log = log_to_file(&folder)?;
+        let driver = DriverPlugin::clone(&driver).with_log(Arc::clone(&log));
+        let clients = load::clients(&spec, seed, &cluster, &driver, &serving).await.map_err(broken)?;
+        let schedule = SchedulePlugin::clone(&schedule).with_log(log).start(plan(&spec, seed)).await.map_err(broken)?;
+        let metrics = surroundings.metrics.run(&id);
+        Ok(Self {
+            id,
+            spec,
+            seed,
+            cluster,
+            surroundings,
+            folder,
+            roles,
+            clients,
+            schedule,
+            watcher,
+            resolver,
+            metrics,
+        })
+    }
+
+    /// The name of its folder.
+    #[must_use]
+    pub fn folder_name(&self) -> &str {
+        self.folder.name()
+    }
+
+    /// Runs to the end, or until `stop` has a reason.
+    pub async fn conduct(
+        self,
+        progress: watch::Sender<RunProgress>,
+        stop: watch::Receiver<Option<String>>,
+    ) -> RunResult {
+        let (id, folder) = (self.id.clone(), self.folder.name().to_owned());
+        match self.try_conduct(progress, stop).await {
+            Ok((status, error)) => RunResult { id, status: status.name().to_owned(), folder, error },
+            Err(error) => {
+                RunResult { id, status: Status::Failed.name().to_owned(), folder, error: Some(error.to_string()) }
+            }
+        }
+    }
+
+    async fn try_conduct(
+        mut self,
+        progress: watch::Sender<RunProgress>,
+        stop: watch::Receiver<Option<String>>,
+    ) -> Result<(Status, Option<String>), RunError> {
+        let clock = RunClock::starting_in(whole_seconds(self.spec.warm_up));
+        let record = RunRecord::begin(&self.folder, clock)?;
+        let mut metadata = self.metadata(clock);
+        self.write_metadata(&metadata)?;
+        let first_second = -i64::try_from(whole_seconds(self.spec.warm_up).as_secs()).unwrap_or(i64::MAX);
+        let recorder: SharedRecorder = Arc::new(Mutex::new(SecondRecorder::new(first_second)));
+        let operations = operations(self.spec.request.read_ratio);
+        self.metrics.begin(self.spec.label.as_str(), &self.cluster.name, &self.cluster.driver, self.spec.clients, operations);
+
+        let (broken, mut breaks) = mpsc::channel(1);
+        let clients = std::mem::take(&mut self.clients);
+        let load = load::begin(clients, clock, &recorder, &self.metrics, &broken);
+        let (shown, faults_shown) = watch::channel(Vec::new());
+        let mut injection = Injection::new(
+            self.id.clone(),
+            &self.spec,
+            self.seed,
+            clock,
+            &record,
+            &self.cluster,
+            self.resolver,
+            self.surroundings.engine.clone(),
+            &self.surroundings.capabilities,
+            shown,
+        );
+        let seconds = Seconds {
+            spec: &self.spec,
+            clock,
+            record: &record,
+            recorder: &recorder,
+            metrics: &self.metrics,
+            progress: &progress,
+            faults_shown,
+            first_second,
+        };
+        let ending = tokio::select! {
+            () = seconds.close_all() => Ending::Done,
+            reason = stopped(stop) => Ending::Interrupted(reason),
+            Some(error) = breaks.recv() => Ending::Failed(error.to_string()),
+            Err(error) = async { injection.follow(&mut self.schedule).await.map(|()| std::future::pending::<()>()).map_err(|e| e.to_string())?.await; Ok::<(), String>(()) } => Ending::Failed(error),
+            () = watch_roles(&self.cluster.name, self.watcher, self.roles.clone(), &record, &self.surroundings.metrics) => Ending::Done,
+        };
+        drop(load);
+        injection.end().await;
+        let done = std::mem::take(&mut injection.done);
+        drop(injection);
+        // What the injection does not know of any more, because it was dropped between a command
+        // and its reply, is known to the engine by its owner.
+        let owner = FaultOwner::Run(self.id.clone());
+        let _ = self.surroundings.engine.clear(Selection::Owner(owner)).await;
+        self.metrics.end();
+
+        let (status, error) = match ending {
+            Ending::Done => (Status::Done, None),
+            Ending::Interrupted(reason) => {
+                record.event(EventKind::RunInterrupted { reason: reason.clone() });
+                (Status::Interrupted, Some(reason))
+            }
+            Ending::Failed(error) => (Status::Failed, Some(error)),
+        };
+        metadata.faults.clone_from(&done.faults);
+        let latencies = recorder.lock().unwrap_or_else(PoisonError::into_inner).latencies();
+        let finish = Finish { folder: self.folder, metadata, record, done, latencies, status };
+        tokio::task::spawn_blocking(move || finish.write())
+            .await
+            .map_err(|error| RunError::Internal(error.to_string()))??;
+        Ok((status, error))
+    }
+
+    fn metadata(&self, clock: RunClock) -> Metadata {
+        let request = &self.spec.request;
+        let seconds = |ns: u64| Duration::from_nanos(ns).as_secs_f64();
+        let role_of = |name: &str| self.roles.iter().find(|role| role.member == name);
+        Metadata {
+            schema: metadata::SCHEMA.to_owned(),
+            label: self.spec.label.as_str().to_owned(),
+            cluster: self.cluster.name.clone(),
+            members: self
+                .cluster
+                .members
+                .iter()
+                .map(|member| metadata::Member {
+                    name: member.name.clone(),
+                    address: member.endpoint.to_string(),
+                    role: role_of(&member.name).map(|role| role_text(role.role).to_owned()),
+                })
+                .collect(),
+            driver: self.cluster.driver.clone(),
+            schedule: Some(request.schedule.clone()),
+            faults: Vec::new(),
+            clients: u32::try_from(self.spec.clients).unwrap_or(u32::MAX),
+            via: request.via.clone(),
+            warm_up_s: self.spec.warm_up.as_secs_f64(),
+            duration_s: self.spec.duration.as_secs_f64(),
+            inject_at_s: self.spec.fault.as_ref().map(|_| seconds(request.inject_at_ns.unwrap_or_default())),
+            inject_for_s: request.hold_for_ns.map(seconds),
+            seed: self.seed,
+            started_at: clock.wall_clock(faultd_kernel::clock::monotonic_ns()),
+            faultd_version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: host::describe(&self.cluster.storage),
+        }
+    }
+
+    fn write_metadata(&self, metadata: &Metadata) -> Result<(), RunError> {
+        write_metadata(&self.folder, metadata)
+    }
+}
+
+/// The loop over the seconds.
+struct Seconds<'a> {
+    spec: &'a RunSpec,
+    clock: RunClock,
+    record: &'a RunRecord,
+    recorder: &'a SharedRecorder,
+    metrics: &'a RunMetrics,
+    progress: &'a watch::Sender<RunProgress>,
+    faults_shown: watch::Receiver<Vec<String>>,
+    first_second: i64,
+}
+
+impl Seconds<'_> {
+    /// Returns when the last second of the measured time is closed.
+    async fn close_all(&self) {
+        let last_second = i64::try_from(whole_seconds(self.spec.duration).as_secs()).unwrap_or(i64::MAX);
+        let mut last_phase = None;
+        for second in self.first_second..last_second {
+            sleep_until(self.clock.end_of_second(second) + CLOSING_GRACE).await;
+            let phase = self.record.phase_of_second(second);
+            if last_phase != Some(phase) {
+                self.metrics.phase(phase.name());
+                self.record.event(EventKind::Phase { phase });
+                last_phase = Some(phase);
+            }
+            let row = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).close_second(phase);
+            self.tell(&row);
+            self.record.row(row);
+        }
+    }
+
+    fn tell(&self, row: &Row) {
+        self.progress.send_replace(RunProgress {
+            phase: row.phase.name().to_owned(),
+            t_s: row.t_s,
+            of_s: whole_seconds(self.spec.duration).as_secs(),
+            ops: row.ops,
+            errors: row.errors,
+            p50_ms: row.latency.map(|latency| latency.p50),
+            faults: self.faults_shown.borrow().clone(),
+        });
+    }
+}
+
+/// The last files, written where blocking is allowed: drawing takes a while.
+struct Finish {
+    folder: RunFolder,
+    metadata: Metadata,
+    record: RunRecord,
+    done: InjectionRecord,
+    latencies: PhaseLatencies,
+    status: Status,
+}
+
+impl Finish {
+    fn write(self) -> Result<(), RunError> {
+        let rows = self.record.rows();
+        let mut taints = self.done.taints;
+        taints.extend(self.record.failure());
+        let summary = Summary::of(Measurement {
+            status: self.status,
+            tainted: (!taints.is_empty()).then(|| taints.join("; ")),
+            rows: &rows,
+            latencies: &self.latencies,
+            fault_window: self.record.fault_window(),
+            rules: self.done.proofs,
+        });
+        write_metadata(&self.folder, &self.metadata)?;
+        let text = serde_json::to_vec_pretty(&summary).map_err(|error| RunError::Internal(error.to_string()))?;
+        self.folder.write_file(SUMMARY_JSON, &text)?;
+        let svg = plot::throughput_svg(&self.metadata, &summary, &rows);
+        self.folder.write_file(THROUGHPUT_SVG, svg.as_bytes())?;
+        let png = plot::throughput_png(&self.metadata, &summary, &rows)
+            .map_err(|error| RunError::Internal(error.to_string()))?;
+        Ok(self.folder.write_file(THROUGHPUT_PNG, &png)?)
+    }
+}
+
+fn write_metadata(folder: &RunFolder, metadata: &Metadata) -> Result<(), RunError> {
+    let text = serde_json::to_vec_pretty(metadata).map_err(|error| RunError::Internal(error.to_string()))?;
+    folder.write_file(METADATA_JSON, &text)?;
+    Ok(folder.write_file(METADATA_TEXT, metadata.to_text().as_bytes())?)
+}
+
+/// What can be known to fail before anything is measured fails before anything is made.
+fn refuse_impossible(
+    spec: &RunSpec,
+    cluster: &Cluster,
+    roles: &[MemberRole],
+    capabilities: &Capabilities,
+) -> Result<(), RunError> {
+    if let Some(fault) = &spec.fault {
+        cluster.member(&fault.target, roles)?;
+        crate::fault::backend::choose(fault, capabilities)?;
+    }
+    Ok(())
+}
+
+fn plan(spec: &RunSpec, seed: u64) -> Plan {
+    Plan {
+        duration: spec.duration,
+        inject_at: spec.request.inject_at_ns.map(Duration::from_nanos),
+        hold_for: spec.request.hold_for_ns.map(Duration::from_nanos),
+        rules: proposals(spec),
+        settings: Vec::new(),
+        seed,
+    }
+}
+
+/// The lines of the plugins of a run, in its folder.
+fn log_to_file(folder: &RunFolder) -> Result<LogSink, RunError> {
+    use std::io::Write;
+    let file = Mutex::new(folder.create_file(DRIVER_LOG)?);
+    Ok(Arc::new(move |level: LogLevel, line: &str| {
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        // A line that cannot be written is lost; the run's own files say when the disk is full.
+        let _ = writeln!(file, "{} {level:?} {line}", jiff::Timestamp::now());
+    }))
+}
+
+async fn stopped(mut stop: watch::Receiver<Option<String>>) -> String {
+    match stop.wait_for(Option::is_some).await {
+        Ok(reason) => reason.clone().unwrap_or_default(),
+        Err(_) => "the daemon is stopping".to_owned(),
+    }
+}
+
+/// Rows are whole seconds: a part of a second counts as one.
+fn whole_seconds(duration: Duration) -> Duration {
+    Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
+}
+
+fn operations(read_ratio: f64) -> &'static [&'static str] {
+    if read_ratio <= 0.0 {
+        &["put"]
+    } else if read_ratio >= 1.0 {
+        &["get"]
+    } else {
+        &["put", "get"]
+    }
+}

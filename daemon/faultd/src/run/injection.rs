@@ -1,0 +1,333 @@
+//! From what a schedule proposes to faults that hold: each proposal is checked like anybody's
+//! request, its target resolved at that moment, and every step recorded with its time.
+
+use std::time::Duration;
+
+use faultd_api::{
+    fault::{Direction, FaultRequest, FaultStatus},
+    units::nanoseconds,
+};
+use faultd_kernel::{clock, probe::Capabilities};
+use faultd_plugin_host::{
+    Direction as ProposedDirection, Effect, PluginError, Role, Rule, Schedule,
+};
+use faultd_results::{
+    event::{EventKind, FaultEvent},
+    metadata::{FaultRecord, ResolvedFault},
+    summary::RuleProof,
+};
+use tokio::{sync::watch, time::sleep_until};
+
+use super::{clock::RunClock, record::RunRecord, spec::{RunSpec, direction_text}};
+use crate::{
+    cluster::{Cluster, RoleError, RoleObserver, role_text},
+    engine::{Application, Cleared, EngineError, EngineHandle, FaultOwner, Selection},
+    fault::{FaultError, FaultSpec, backend},
+};
+
+/// A fault may outlive the moment at which its schedule wants to be asked again by this, so that it
+/// is the schedule that ends it, not the lease; and no longer, should the daemon be stopped.
+const LEASE_MARGIN: Duration = Duration::from_millis(500);
+/// A schedule is asked at most this often.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
+/// More faults at once than this in one run are a plugin's mistake.
+const MOST_FAULTS: usize = 64;
+
+/// Why a run cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum InjectionError {
+    /// The schedule broke.
+    #[error(transparent)]
+    Schedule(#[from] PluginError),
+    /// It proposed nonsense.
+    #[error("the schedule proposed a fault that cannot be: {0}")]
+    Proposal(#[from] FaultError),
+    /// It proposed too much.
+    #[error("the schedule proposed {0} faults at once, at most {MOST_FAULTS} can be")]
+    TooMany(usize),
+    /// Nobody has the role.
+    #[error(transparent)]
+    Role(#[from] RoleError),
+    /// The host cannot do it.
+    #[error(transparent)]
+    Backend(#[from] backend::NoBackend),
+    /// The kernel refused.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// The faults of one run.
+pub struct Injection<'a> {
+    /// The run's id.
+    pub run: String,
+    /// The run as asked for.
+    pub spec: &'a RunSpec,
+    /// Its seed.
+    pub seed: u64,
+    /// Its clock.
+    pub clock: RunClock,
+    /// Where it is written down.
+    pub record: &'a RunRecord,
+    /// The cluster.
+    pub cluster: &'a Cluster,
+    /// Who asks the cluster for roles.
+    pub observer: RoleObserver,
+    /// Who applies faults.
+    pub engine: EngineHandle,
+    /// What the host can do.
+    pub capabilities: &'a Capabilities,
+    /// The faults that hold, for people.
+    pub shown: watch::Sender<Vec<String>>,
+    held: Vec<Held>,
+    /// What was done, for the record.
+    pub done: InjectionRecord,
+}
+
+/// What became of the faults of a run.
+#[derive(Debug, Default)]
+pub struct InjectionRecord {
+    /// As asked for and resolved.
+    pub faults: Vec<FaultRecord>,
+    /// What the kernel counted.
+    pub proofs: Vec<RuleProof>,
+    /// What speaks against the numbers.
+    pub taints: Vec<String>,
+}
+
+struct Held {
+    proposal: Rule,
+    fault: FaultStatus,
+    description: String,
+}
+
+impl<'a> Injection<'a> {
+    /// Nothing holds yet.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a run, each of another kind, named at the call")]
+    pub fn new(
+        run: String,
+        spec: &'a RunSpec,
+        seed: u64,
+        clock: RunClock,
+        record: &'a RunRecord,
+        cluster: &'a Cluster,
+        observer: RoleObserver,
+        engine: EngineHandle,
+        capabilities: &'a Capabilities,
+        shown: watch::Sender<Vec<String>>,
+    ) -> Self {
+        let (held, done) = (Vec::new(), InjectionRecord::default());
+        Self { run, spec, seed, clock, record, cluster, observer, engine, capabilities, shown, held, done }
+    }
+
+    /// Follows the schedule until it is dropped or has nothing more to say.
+    ///
+    /// # Errors
+    /// When the schedule breaks, or proposes what cannot be done.
+    pub async fn follow(&mut self, schedule: &mut Schedule) -> Result<(), InjectionError> {
+        sleep_until(self.clock.instant_at(Duration::ZERO)).await;
+        loop {
+            let now = self.clock.now();
+            let decision = schedule.decide(now).await?;
+            // Never in the past, or a plugin could keep this loop busy.
+            let ask_again = decision.ask_again_at.map(|at| at.max(now + SHORTEST_WAIT));
+            self.reconcile(decision.active, ask_again).await?;
+            match ask_again {
+                Some(at) => sleep_until(self.clock.instant_at(at)).await,
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Ends whatever holds.
+    pub async fn end(&mut self) {
+        for held in std::mem::take(&mut self.held) {
+            self.clear(held).await;
+        }
+        self.show();
+    }
+
+    async fn reconcile(&mut self, active: Vec<Rule>, until: Option<Duration>) -> Result<(), InjectionError> {
+        if active.len() > MOST_FAULTS {
+            return Err(InjectionError::TooMany(active.len()));
+        }
+        let (stay, go): (Vec<Held>, Vec<Held>) =
+            std::mem::take(&mut self.held).into_iter().partition(|held| active.contains(&held.proposal));
+        self.held = stay;
+        for held in go {
+            self.clear(held).await;
+        }
+        for proposal in active {
+            if !self.held.iter().any(|held| held.proposal == proposal) {
+                self.apply(proposal, until).await?;
+            }
+        }
+        self.show();
+        Ok(())
+    }
+
+    async fn apply(&mut self, proposal: Rule, until: Option<Duration>) -> Result<(), InjectionError> {
+        let commanded_ns = clock::monotonic_ns();
+        let mut spec = FaultSpec::checked(&self.request(&proposal))?;
+        spec.hold_for = Some(self.lease(until));
+        let (target, role) = self.resolve(&spec.target).await?;
+        let application = Application {
+            backend: backend::choose(&spec, self.capabilities)?,
+            owner: FaultOwner::Run(self.run.clone()),
+            target,
+            spec,
+        };
+        let description = describe(&application, role);
+        match self.engine.add(application.clone()).await {
+            Ok(applied) => {
+                self.note_applied(commanded_ns, applied.effective_ns, &applied.status, &description);
+                self.done.faults.push(fault_record(&application, &applied.status, role));
+                self.held.push(Held { proposal, fault: applied.status, description });
+                Ok(())
+            }
+            Err(error) => {
+                let failed = FaultEvent {
+                    fault: String::new(),
+                    target: application.target.name,
+                    detail: Some(error.to_string()),
+                };
+                self.record.fault_event_at(clock::monotonic_ns(), EventKind::FaultFailed, failed);
+                Err(error.into())
+            }
+        }
+    }
+
+    async fn clear(&mut self, held: Held) {
+        let commanded_ns = clock::monotonic_ns();
+        let selection = Selection::Id(held.fault.id.clone());
+        match self.engine.clear(selection).await.unwrap_or_default().pop() {
+            Some(cleared) => self.note_cleared(&cleared, &held.description),
+            None => {
+                // Its lease ended it, or somebody removed it by hand: either way not as planned.
+                self.done.taints.push(format!("{} ended before its time", held.description));
+                self.note_gone(commanded_ns, &held);
+            }
+        }
+    }
+
+    fn note_applied(&self, commanded_ns: u64, effective_ns: u64, status: &FaultStatus, description: &str) {
+        let event = fault_event(status, description);
+        self.record.fault_event_at(commanded_ns, EventKind::FaultCommanded, event.clone());
+        self.record.fault_event_at(effective_ns, EventKind::FaultEffective, event);
+    }
+
+    fn note_cleared(&mut self, cleared: &Cleared, description: &str) {
+        let event = fault_event(&cleared.status, description);
+        self.record.fault_event_at(cleared.commanded_ns, EventKind::FaultClearCommanded, event.clone());
+        self.record.fault_event_at(cleared.cleared_ns, EventKind::FaultCleared, event);
+        let packets = &cleared.status.packets;
+        if packets.unintended > 0 {
+            self.done.taints.push(format!("{} packets were lost that nobody asked to lose", packets.unintended));
+        }
+        if packets.expired > 0 {
+            self.done.taints.push(format!("{} packets met the fault after its lease", packets.expired));
+        }
+        if packets.matched == 0 {
+            self.done.taints.push(format!("{description} had no effect: no packet matched"));
+        }
+        self.done.taints.extend(cleared.failures.iter().map(|failure| format!("clean-up failed: {failure}")));
+        self.done.proofs.push(RuleProof {
+            fault: cleared.status.id.clone(),
+            target: cleared.status.target.clone(),
+            direction: direction_text(cleared.status.direction).to_owned(),
+            seen: packets.seen,
+            matched: packets.matched,
+            delayed: packets.delayed,
+            dropped: packets.dropped,
+            expired: packets.expired,
+            unintended: packets.unintended,
+        });
+    }
+
+    fn note_gone(&self, commanded_ns: u64, held: &Held) {
+        let event = fault_event(&held.fault, &held.description);
+        self.record.fault_event_at(commanded_ns, EventKind::FaultClearCommanded, event.clone());
+        self.record.fault_event_at(commanded_ns, EventKind::FaultCleared, event);
+    }
+
+    async fn resolve(&mut self, target: &str) -> Result<(crate::target::ResolvedTarget, Role), InjectionError> {
+        let roles = self.observer.roles().await?;
+        let (member, role) = self.cluster.member(target, &roles)?;
+        Ok((member.target.clone(), role))
+    }
+
+    fn request(&self, proposal: &Rule) -> FaultRequest {
+        let mut request = FaultRequest {
+            target: proposal.target.clone(),
+            direction: direction(proposal.direction),
+            backend: self.spec.request.backend,
+            seed: Some(self.seed),
+            ..FaultRequest::default()
+        };
+        for effect in &proposal.effects {
+            match effect {
+                Effect::Delay(delay) => request.delay_ns = Some(nanoseconds(*delay)),
+                Effect::Loss(ratio) => request.loss_ratio = Some(*ratio),
+            }
+        }
+        request
+    }
+
+    /// Until the schedule wants to be asked again, or else until the end of the run.
+    fn lease(&self, until: Option<Duration>) -> Duration {
+        let end = until.unwrap_or(self.spec.duration).min(self.spec.duration);
+        end.saturating_sub(self.clock.now()) + LEASE_MARGIN
+    }
+
+    fn show(&self) {
+        self.shown.send_replace(self.held.iter().map(|held| held.description.clone()).collect());
+    }
+}
+
+/// The rules that a schedule is told about: the fault of the command line.
+#[must_use]
+pub fn proposals(spec: &RunSpec) -> Vec<Rule> {
+    let Some(fault) = &spec.fault else { return Vec::new() };
+    let delay = fault.delay.map(|delay| Effect::Delay(delay.duration()));
+    let loss = fault.loss.map(|loss| Effect::Loss(loss.ratio()));
+    vec![Rule {
+        target: fault.target.clone(),
+        direction: match fault.direction {
+            Direction::Egress => ProposedDirection::Egress,
+            Direction::Ingress => ProposedDirection::Ingress,
+            Direction::Both => ProposedDirection::Both,
+        },
+        effects: [delay, loss].into_iter().flatten().collect(),
+    }]
+}
+
+fn direction(proposed: ProposedDirection) -> Direction {
+    match proposed {
+        ProposedDirection::Egress => Direction::Egress,
+        ProposedDirection::Ingress => Direction::Ingress,
+        ProposedDirection::Both => Direction::Both,
+    }
+}
+
+fn describe(application: &Application, role: Role) -> String {
+    format!("{} on {} ({})", application.spec.text(), application.target.name, role_text(role))
+}
+
+fn fault_event(status: &FaultStatus, description: &str) -> FaultEvent {
+    FaultEvent { fault: status.id.clone(), target: status.target.clone(), detail: Some(description.to_owned()) }
+}
+
+fn fault_record(application: &Application, status: &FaultStatus, role: Role) -> FaultRecord {
+    FaultRecord {
+        target: application.spec.target.clone(),
+        direction: direction_text(status.direction).to_owned(),
+        delay_ns: status.delay_ns.unwrap_or_default(),
+        loss_ratio: status.loss_ratio.unwrap_or_default(),
+        resolved: Some(ResolvedFault {
+            fault: status.id.clone(),
+            target: status.target.clone(),
+            role: Some(role_text(role).to_owned()),
+            backend: status.backend.clone(),
+            backend_reason: status.backend_reason.clone(),
+        }),
+    }
+}

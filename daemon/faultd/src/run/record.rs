@@ -1,0 +1,170 @@
+//! What a run measures, written as it happens, so that a run that ends badly keeps what it has.
+
+use std::{
+    fs::File,
+    io::Write,
+    sync::{Mutex, PoisonError},
+};
+
+use faultd_kernel::clock;
+use faultd_results::{
+    event::{Event, EventKind, FaultEvent, FaultWindow},
+    folder::{EVENTS_JSONL, TIMESERIES_CSV},
+    phase::Phase,
+    timeseries::{HEADER, Row},
+};
+
+use super::{
+    clock::RunClock,
+    outputs::{OutputsError, RunFolder},
+};
+
+/// The series and the events of one run.
+pub struct RunRecord {
+    clock: RunClock,
+    /// A std mutex: held for one line at a time, never across an await.
+    written: Mutex<Written>,
+}
+
+struct Written {
+    timeseries: File,
+    events_file: File,
+    rows: Vec<Row>,
+    events: Vec<Event>,
+    /// The first write that failed: the run goes on, and says so at its end.
+    failure: Option<String>,
+}
+
+impl RunRecord {
+    /// Begins both files.
+    ///
+    /// # Errors
+    /// When they cannot be made.
+    pub fn begin(folder: &RunFolder, clock: RunClock) -> Result<Self, OutputsError> {
+        let mut written = Written {
+            timeseries: folder.create_file(TIMESERIES_CSV)?,
+            events_file: folder.create_file(EVENTS_JSONL)?,
+            rows: Vec::new(),
+            events: Vec::new(),
+            failure: None,
+        };
+        written.write_row_text(HEADER);
+        Ok(Self { clock, written: Mutex::new(written) })
+    }
+
+    /// Adds a second.
+    pub fn row(&self, row: Row) {
+        let mut written = self.written();
+        written.write_row_text(&row.to_csv());
+        written.rows.push(row);
+    }
+
+    /// Adds an event of now.
+    pub fn event(&self, kind: EventKind) {
+        self.event_at(clock::monotonic_ns(), kind);
+    }
+
+    /// Adds an event of an instant of the monotonic clock.
+    pub fn event_at(&self, monotonic_ns: u64, kind: EventKind) {
+        let event = Event {
+            monotonic_ns,
+            wall_clock: self.clock.wall_clock(monotonic_ns),
+            t_s: self.clock.since_origin_s(monotonic_ns),
+            kind,
+        };
+        let mut written = self.written();
+        written.write_event(&event);
+        written.events.push(event);
+    }
+
+    /// Adds an event of a fault.
+    pub fn fault_event_at(&self, monotonic_ns: u64, kind: fn(FaultEvent) -> EventKind, fault: FaultEvent) {
+        self.event_at(monotonic_ns, kind(fault));
+    }
+
+    /// The phase that most of a second belongs to: the one that held in its middle.
+    #[must_use]
+    pub fn phase_of_second(&self, second: i64) -> Phase {
+        if second < 0 {
+            return Phase::WarmUp;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "a run has far fewer seconds than a double has digits")]
+        let middle_s = second as f64 + 0.5;
+        phase_at(&self.written().events, middle_s)
+    }
+
+    /// The seconds so far.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        self.written().rows.clone()
+    }
+
+    /// When the faults held, as far as it has come.
+    #[must_use]
+    pub fn fault_window(&self) -> Option<FaultWindow> {
+        FaultWindow::from_events(&self.written().events)
+    }
+
+    /// What could not be written, if anything.
+    #[must_use]
+    pub fn failure(&self) -> Option<String> {
+        self.written().failure.clone()
+    }
+
+    fn written(&self) -> std::sync::MutexGuard<'_, Written> {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Written {
+    fn write_row_text(&mut self, line: &str) {
+        let result = writeln!(self.timeseries, "{line}");
+        self.note_failure(TIMESERIES_CSV, result);
+    }
+
+    fn write_event(&mut self, event: &Event) {
+        let result = match event.to_json_line() {
+            Ok(line) => writeln!(self.events_file, "{line}"),
+            Err(error) => Err(error.into()),
+        };
+        self.note_failure(EVENTS_JSONL, result);
+    }
+
+    fn note_failure(&mut self, name: &str, result: std::io::Result<()>) {
+        if let Err(error) = result {
+            self.failure.get_or_insert_with(|| format!("{name} is not complete: {error}"));
+        }
+    }
+}
+
+/// A fault holds from the command to the clear: what happens between command and effect is not
+/// baseline any more.
+fn phase_at(events: &[Event], t_s: f64) -> Phase {
+    let mut phase = Phase::Baseline;
+    for event in events.iter().filter(|event| event.t_s <= t_s) {
+        match event.kind {
+            EventKind::FaultCommanded(_) => phase = Phase::Injection,
+            EventKind::FaultCleared(_) => phase = Phase::Recovery,
+            _ => {}
+        }
+    }
+    phase
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault_event(t_s: f64, kind: fn(FaultEvent) -> EventKind) -> Event {
+        let fault = FaultEvent { fault: "f1".into(), target: "etcd/etcd0".into(), detail: None };
+        Event { monotonic_ns: 0, wall_clock: jiff::Timestamp::UNIX_EPOCH, t_s, kind: kind(fault) }
+    }
+
+    #[test]
+    fn a_second_belongs_to_the_phase_of_its_middle() {
+        let events =
+            [fault_event(10.003, EventKind::FaultCommanded), fault_event(20.004, EventKind::FaultCleared)];
+        let phases: Vec<Phase> = [9.5, 10.5, 19.5, 20.5].map(|t_s| phase_at(&events, t_s)).to_vec();
+        assert_eq!(phases, [Phase::Baseline, Phase::Injection, Phase::Injection, Phase::Recovery]);
+    }
+}

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# `make demo`: the main job as a person would type it, on a daemon of its own. Results go to outputs/.
+#
+# The daemon listens on a private socket, so that nothing on this machine is asked or disturbed. However
+# this ends, the lab is taken down and the daemon ended, and what the machine had before is compared with
+# what it has after.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+if [[ $EUID != 0 ]]; then
+    command -v sudo >/dev/null || { echo "demo: network namespaces and eBPF need root: run this as root, or install sudo" >&2; exit 1; }
+    exec sudo --preserve-env=CARGO_TARGET_DIR -- "$0" "$@"
+fi
+source xtask/toolchain.sh
+
+programs=$root/${CARGO_TARGET_DIR:-target}/release
+[[ ${CARGO_TARGET_DIR:-} == /* ]] && programs=$CARGO_TARGET_DIR/release
+folder=$(mktemp --directory --tmpdir faultd-demo.XXXXXX)
+bus=$folder/bus
+log=$folder/faultd.log
+daemon=
+lab_is_up=
+SECONDS=0
+
+say() { printf '%s\n' "$*" >&2; }
+faultctl() { "$programs/faultctl" --bus "unix:path=$bus" "$@"; }
+shown() {
+    printf '\n$ faultctl %s\n' "$*" >&2
+    faultctl "$@"
+}
+
+# The names of what a lab consists of: interfaces, network namespaces, etcd processes.
+machine() {
+    ls /sys/class/net
+    ls /run/netns 2>/dev/null || true
+    grep --no-messages --line-regexp --with-filename etcd /proc/[0-9]*/comm || true
+}
+
+end_daemon() {
+    [[ -n $daemon ]] || return 0
+    kill -TERM "$daemon" 2>/dev/null || true
+    local tries
+    for ((tries = 0; tries < 100; tries++)); do
+        kill -0 "$daemon" 2>/dev/null || break
+        sleep 0.1
+    done
+    kill -KILL "$daemon" 2>/dev/null && say "demo: the daemon did not end within 10 s and was killed"
+    wait "$daemon" 2>/dev/null || true
+    daemon=
+}
+
+# A traced process that was just killed may still be seen for a moment, hence the second look.
+nothing_is_left() {
+    local tries
+    for ((tries = 0; tries < 20; tries++)); do
+        [[ $(machine) == "$before" ]] && return 0
+        sleep 0.1
+    done
+    say "demo: the machine is not as it was before:"
+    diff <(printf '%s\n' "$before") <(machine) >&2
+}
+
+finish() {
+    local status=$?
+    trap '' INT TERM
+    trap - EXIT
+    [[ -z $lab_is_up ]] || faultctl lab down >&2 || true
+    end_daemon
+    nothing_is_left || status=1
+    # Whoever called with sudo owns the results.
+    if [[ -n ${SUDO_UID:-} && -d outputs ]]; then chown -R "$SUDO_UID:$SUDO_GID" outputs; fi
+    if [[ $status == 0 ]]; then
+        say "the results are in $root/outputs"
+        say "nothing is left: interfaces, namespaces and processes are as before (demo: $((SECONDS / 60)) min $((SECONDS % 60)) s)"
+        rm -rf "$folder"
+    else
+        say "demo: ended with status $status; the daemon's log is $log"
+    fi
+    exit "$status"
+}
+
+# 9920 if it is free, else any port.
+metrics_address() {
+    if (exec 3<>/dev/tcp/127.0.0.1/9920) 2>/dev/null; then echo 127.0.0.1:0; else echo 127.0.0.1:9920; fi
+}
+
+start_daemon() {
+    local metrics tries
+    metrics=$(metrics_address)
+    say "\$ faultd --socket $bus --metrics $metrics &"
+    # A session of its own, or Ctrl-C would end the daemon before the lab is taken down.
+    setsid "$programs/faultd" --socket "$bus" --state-dir "$folder/state" --metrics "$metrics" \
+        --plugins "$root/target/plugins" </dev/null >"$log" 2>&1 &
+    daemon=$!
+    for ((tries = 0; tries < 100; tries++)); do
+        [[ -S $bus ]] && return
+        kill -0 "$daemon" 2>/dev/null || break
+        sleep 0.1
+    done
+    say "demo: faultd did not start:"
+    cat "$log" >&2
+    return 1
+}
+
+before=$(machine)
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+start_daemon
+shown doctor
+lab_is_up=yes
+shown lab up workloads/etcd
+shown lab status
+shown run --cluster etcd --duration 20s --label baseline
+shown run --cluster etcd --target follower --delay 50ms --duration 30s --inject-at 10s --for 10s --label follower_delay50_mid
+shown run --cluster etcd --target leader --delay 100ms --duration 30s --inject-at 10s --for 10s --label leader_delay100_mid
+shown run --cluster etcd --target leader --loss 20% --duration 30s --inject-at 10s --for 10s --label leader_loss20_mid
+shown results ls
+shown lab down
+lab_is_up=

@@ -1,0 +1,138 @@
+#!/usr/bin/env bash
+# A container engine for the tests, and an image that needs no registry.
+#
+#     docker-engine.sh start FOLDER     prints DOCKER_HOST=... and IMAGE=...
+#     docker-engine.sh stop FOLDER      leaves nothing of it behind
+#
+# If an engine answers it is used, and only the image is added to it. Otherwise dockerd is started by hand
+# (as root), with everything it keeps in FOLDER and a bridge of its own; it touches neither the firewall
+# nor the forwarding of this machine. The containers of that engine can be reached from this machine:
+#
+#     eval "$(xtask/docker-engine.sh start /tmp/engine)"; export DOCKER_HOST
+#     docker run --detach --name slow "$IMAGE" sleep 600
+#     ping "$(docker inspect --format '{{.NetworkSettings.IPAddress}}' slow)"
+#     xtask/docker-engine.sh stop /tmp/engine
+
+set -euo pipefail
+export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+image=faultd-test:busybox
+private_socket() { echo "unix://$folder/docker.sock"; }
+
+fail() { printf 'docker-engine: %s\n' "$*" >&2; exit 1; }
+answers() { timeout 5 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+# Prints the first free name with its number; the number chooses the subnet too.
+free_bridge() {
+    local number
+    for number in {0..9}; do
+        [[ -e /sys/class/net/fltd-dk$number ]] || { echo "$number"; return; }
+    done
+    fail "fltd-dk0 to fltd-dk9 are all there: remove them with ip link del"
+}
+
+add_bridge() {
+    local number
+    number=$(free_bridge)
+    ip link add "fltd-dk$number" type bridge
+    echo "fltd-dk$number" >"$folder/bridge"
+    ip address add "10.213.$number.1/24" dev "fltd-dk$number"
+    ip link set "fltd-dk$number" up
+}
+
+start_engine() {
+    command -v dockerd >/dev/null || fail "there is no dockerd: install Debian's package docker.io"
+    [[ $EUID == 0 ]] || fail "dockerd must be started as root"
+    add_bridge
+    setsid dockerd --host "$(private_socket)" --data-root "$folder/data" --exec-root "$folder/exec" \
+        --pidfile "$folder/dockerd.pid" --containerd-namespace faultd-test --bridge "$(<"$folder/bridge")" \
+        --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
+        --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$(<"$folder/bridge")" \
+        --config-file "$folder/daemon.json" \
+        </dev/null >"$folder/dockerd.log" 2>&1 &
+    local engine=$! tries
+    for ((tries = 0; tries < 300; tries++)); do
+        answers && return
+        kill -0 "$engine" 2>/dev/null || break
+        sleep 0.1
+    done
+    tail -n 5 "$folder/dockerd.log" >&2
+    end_engine
+    fail "dockerd did not start"
+}
+
+import_image() {
+    docker image inspect "$image" >/dev/null 2>&1 && return
+    local busybox
+    busybox=$(command -v busybox) || fail "there is no busybox: install Debian's package busybox-static"
+    local files=$folder/image
+    mkdir -p "$files/bin"
+    cp "$busybox" "$files/bin/busybox"
+    local name
+    for name in sh sleep ping ip nc httpd wget cat; do ln -sf busybox "$files/bin/$name"; done
+    tar --create --directory "$files" . | docker import --change 'ENV PATH=/bin' - "$image" >/dev/null
+    echo imported >"$folder/imported"
+}
+
+end_engine() {
+    local engine tries
+    if engine=$(cat "$folder/dockerd.pid" 2>/dev/null); then
+        kill -TERM "$engine" 2>/dev/null || true
+        for ((tries = 0; tries < 300; tries++)); do
+            kill -0 "$engine" 2>/dev/null || break
+            sleep 0.1
+        done
+        kill -KILL "$engine" 2>/dev/null || true
+    fi
+    end_orphans
+    local mount name
+    name=$(<"$folder/bridge")
+    awk -v under="$folder/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | sort --reverse |
+        while read -r mount; do umount "$mount"; done
+    [[ ! -e /sys/class/net/$name ]] || ip link delete "$name"
+    find /sys/fs/cgroup -depth -type d -path "*/$name*" -exec rmdir {} +
+    # Only where they are empty, which they are unless another engine runs.
+    rmdir /run/docker/plugins /run/docker /run/containerd/* /run/containerd 2>/dev/null || true
+}
+
+# An engine that was killed leaves its helpers, their sockets and its containers behind.
+end_orphans() {
+    local process name
+    name=$(<"$folder/bridge")
+    for process in /proc/[0-9]*; do
+        [[ $(tr '\0' ' ' 2>/dev/null <"$process/cmdline") != *"$folder/exec/"* ]] || kill -KILL "${process#/proc/}" || true
+    done
+    find /sys/fs/cgroup -path "*/$name/*" -name cgroup.procs -exec cat {} + | xargs --no-run-if-empty kill -KILL || true
+    find "$folder/exec" -name address -exec sed 's|unix://||' {} + | xargs --no-run-if-empty rm -f
+    sleep 0.2
+}
+
+start() {
+    mkdir -p "$folder"
+    echo '{}' >"$folder/daemon.json"
+    # The caller's own engine, if there is one.
+    if answers; then
+        DOCKER_HOST=${DOCKER_HOST:-unix:///var/run/docker.sock}
+    else
+        DOCKER_HOST=$(private_socket)
+        export DOCKER_HOST
+        start_engine >&2
+    fi
+    import_image
+    printf 'DOCKER_HOST=%s\nIMAGE=%s\n' "$DOCKER_HOST" "$image"
+}
+
+stop() {
+    if [[ -e $folder/bridge ]]; then
+        DOCKER_HOST=$(private_socket)
+        export DOCKER_HOST
+        docker ps --all --quiet | xargs --no-run-if-empty docker rm --force >/dev/null || true
+        end_engine
+    elif [[ -e $folder/imported ]]; then
+        docker image rm --force "$image" >/dev/null || true
+    fi
+    rm -rf "$folder"
+}
+
+[[ $# == 2 && ($1 == start || $1 == stop) ]] || { echo "usage: docker-engine.sh start|stop FOLDER" >&2; exit 2; }
+folder=$(realpath --canonicalize-missing "$2")
+"$1"

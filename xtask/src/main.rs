@@ -1,0 +1,49 @@
+//! `cargo xtask`: builds what cargo alone cannot (eBPF programs, plugins), runs every test and every check.
+//! It is a developer's tool and the only part of the project, labs apart, that starts other programs.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod command;
+mod ebpf;
+mod plugins;
+mod suite;
+mod tally;
+mod tidy;
+mod toolchain;
+mod uml;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+  ebpf               build the eBPF programs into target/ebpf/faultd-ebpf
+  plugins            build the plugins into target/plugins/NAME.wasm
+  test               run every test; the last line is the sum
+  check              format, lints, licences and tidiness
+  uml [FILTER...]    run the kernel tests in User Mode Linux
+  uml -- COMMAND...  run any command there";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match words.as_slice() {
+        ["ebpf"] => ebpf::build(),
+        ["plugins"] => plugins::build(),
+        ["test"] => suite::run(),
+        ["check"] => check::run(),
+        ["uml", "--", command @ ..] if !command.is_empty() => uml::run(command),
+        ["uml", filters @ ..] => uml::kernel_tests(filters),
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
