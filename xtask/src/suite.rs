@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, Result};
@@ -10,15 +10,20 @@ use anyhow::{Context, Result};
 use crate::tally::Tally;
 use crate::{command, uml};
 
+/// Names the file that tests which skip themselves write a line to.
+const SKIPS: &str = "FAULTD_TEST_SKIPS";
+/// The crate whose tests run on two kernels.
+const KERNEL_CRATE: &str = "faultd-kernel";
+
 /// Runs all suites, lists what was skipped, and ends with "N passed, N failed, N skipped".
 pub(crate) fn run() -> Result<ExitCode> {
     let mut tally = Tally::default();
     let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
     workspace(&mut tally)?;
     plugins(&mut tally)?;
-    second_kernel(&mut tally)?;
-    for skip in tally.skipped() {
-        println!("skipped: {skip}");
+    kernel(&mut tally)?;
+    for remark in tally.remarks() {
+        println!("{remark}");
     }
     if tally.failed() == 0 && !tally.is_good(strict) {
         println!("essential tests were skipped, which CI=true does not allow");
@@ -28,55 +33,58 @@ pub(crate) fn run() -> Result<ExitCode> {
 }
 
 fn workspace(tally: &mut Tally) -> Result<()> {
-    let mut cargo = command::cargo();
-    cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
-    as_root(&mut cargo)?;
-    with_skips(tally, |tally, skips| count(tally, cargo.env("FAULTD_TEST_SKIPS", skips)))
+    let mut cargo = cargo_test(&["--workspace", "--exclude", KERNEL_CRATE])?;
+    let skips = skips_of(|file| count(tally, cargo.env(SKIPS, file)))?;
+    tally.read_skips(&skips);
+    Ok(())
 }
 
 /// The plugins' own tests run natively: what they decide needs no WebAssembly.
 fn plugins(tally: &mut Tally) -> Result<()> {
-    let mut cargo = command::cargo();
-    cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]);
+    let mut cargo = cargo_test(&["--workspace"])?;
     cargo.current_dir(command::root().join("plugins"));
     cargo.env("CARGO_TARGET_DIR", command::root().join("target/build/plugins-native"));
     count(tally, &mut cargo)
 }
 
-/// The kernel tests once more, on a kernel that has fq, netem and no TCX.
-fn second_kernel(tally: &mut Tally) -> Result<()> {
-    if !uml::is_installed() {
+/// The kernel tests on this machine's kernel, and on one that has fq and netem but no TCX.
+fn kernel(tally: &mut Tally) -> Result<()> {
+    let mut cargo = cargo_test(&["--package", KERNEL_CRATE])?;
+    let here = skips_of(|file| count(tally, cargo.env(SKIPS, file)))?;
+    if uml::is_installed() {
+        let there = skips_of(|file| second_kernel(tally, file))?;
+        tally.read_skips_of_two_kernels(&here, &there);
+    } else {
         tally.skip("tests in User Mode Linux: there is no linux.uml (Debian package user-mode-linux)");
-        return Ok(());
+        tally.read_skips(&here);
     }
-    with_skips(tally, |tally, skips| {
-        let mut failed = 0;
-        let test = uml::kernel_test_commands(&[])?;
-        let status = uml::boot(&test, Some(skips), &mut |line| {
-            failed += u64::from(line.starts_with("test result: FAILED"));
-            tally.read(line);
-        })?;
-        if status != 0 && failed == 0 {
-            println!("User Mode Linux ended with status {status}: counted as one failure");
-            tally.fail();
-        }
-        Ok(())
-    })
-}
-
-/// Gives a suite an empty file for the tests that skip themselves, and counts them afterwards.
-fn with_skips(tally: &mut Tally, suite: impl FnOnce(&mut Tally, &Path) -> Result<()>) -> Result<()> {
-    let file = skips_file()?;
-    suite(tally, &file)?;
-    let lines = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    lines.lines().for_each(|line| tally.read_skip_of_passed_test(line));
     Ok(())
 }
 
-fn skips_file() -> Result<PathBuf> {
+fn second_kernel(tally: &mut Tally, skips: &Path) -> Result<()> {
+    let failed_before = tally.failed();
+    let tests = uml::kernel_test_commands(&[])?;
+    let status = uml::boot(&tests, Some(skips), &mut |line| tally.read(line))?;
+    if status != 0 && tally.failed() == failed_before {
+        println!("User Mode Linux ended with status {status}: counted as one failure");
+        tally.fail();
+    }
+    Ok(())
+}
+
+/// Gives a suite an empty file for the tests that skip themselves, and returns what they wrote.
+fn skips_of(suite: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
     let file = command::root().join("target/test-skips");
     fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
-    Ok(file)
+    suite(&file)?;
+    fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn cargo_test(what: &[&str]) -> Result<Command> {
+    let mut cargo = command::cargo();
+    cargo.args(["test", "--release", "--no-fail-fast"]).args(what);
+    as_root(&mut cargo)?;
+    Ok(cargo)
 }
 
 /// Runs a cargo test, passing its output on, and counts.

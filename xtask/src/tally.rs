@@ -8,6 +8,8 @@ pub(crate) struct Tally {
     passed: u64,
     failed: u64,
     skips: Vec<Skip>,
+    /// Tests that one of two kernels could not run, but the other could.
+    ran_once: Vec<String>,
 }
 
 /// A test that could not run, as it said itself.
@@ -30,10 +32,27 @@ impl Tally {
         }
     }
 
-    /// Counts a test that said of itself that it cannot run here, and that libtest counts as passed.
-    pub(crate) fn read_skip_of_passed_test(&mut self, line: &str) {
-        self.passed = self.passed.saturating_sub(1);
-        self.skip(line);
+    /// Counts tests that said of themselves, a line each, that they cannot run here. libtest took them
+    /// for passed.
+    pub(crate) fn read_skips(&mut self, lines: &str) {
+        for line in lines.lines() {
+            self.passed = self.passed.saturating_sub(1);
+            self.skip(line);
+        }
+    }
+
+    /// The same for tests that ran on two kernels: only what neither could run was skipped.
+    pub(crate) fn read_skips_of_two_kernels(&mut self, first: &str, second: &str) {
+        for (lines, other) in [(first, second), (second, first)] {
+            for line in lines.lines() {
+                self.passed = self.passed.saturating_sub(1);
+                if !other.lines().any(|skip| name_of(skip) == name_of(line)) {
+                    self.ran_once.push(line.to_owned());
+                } else if std::ptr::eq(lines, first) {
+                    self.skip(line);
+                }
+            }
+        }
     }
 
     /// Counts a test that was not started; a line that begins with `optional:` is no reason to fail.
@@ -51,9 +70,10 @@ impl Tally {
         self.failed
     }
 
-    /// What was skipped, one line each.
-    pub(crate) fn skipped(&self) -> impl Iterator<Item = &str> {
-        self.skips.iter().map(|skip| skip.what.as_str())
+    /// What was skipped, and what only one kernel could run, a line each for people.
+    pub(crate) fn remarks(&self) -> impl Iterator<Item = String> {
+        let once = self.ran_once.iter().map(|what| format!("ran on one of two kernels: {what}"));
+        once.chain(self.skips.iter().map(|skip| format!("skipped: {}", skip.what)))
     }
 
     /// Whether nothing failed and, where `strict`, nothing essential was skipped.
@@ -68,6 +88,11 @@ impl fmt::Display for Tally {
     }
 }
 
+/// The test in "TEST: REASON".
+fn name_of(skip: &str) -> &str {
+    skip.split_once(": ").map_or(skip, |(name, _)| name)
+}
+
 /// The number that stands before a word, as in "3 passed;".
 fn number_before(summary: &str, word: &str) -> u64 {
     let words: Vec<&str> = summary.split([' ', ';']).filter(|word| !word.is_empty()).collect();
@@ -76,9 +101,11 @@ fn number_before(summary: &str, word: &str) -> u64 {
 }
 
 /// The name in "test NAME ... ignored" and "test NAME ... ignored, REASON".
+///
+/// What is "started by" other tests as a process of its own is no test, though libtest must think so.
 fn ignored_test(line: &str) -> Option<&str> {
     let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
-    outcome.starts_with("ignored").then_some(name)
+    (outcome.starts_with("ignored") && !outcome.starts_with("ignored, started by")).then_some(name)
 }
 
 #[cfg(test)]
@@ -87,6 +114,10 @@ mod tests {
 
     const SUMMARY: &str =
         "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+
+    fn remarks(tally: &Tally) -> Vec<String> {
+        tally.remarks().collect()
+    }
 
     #[test]
     fn summaries_of_several_programs_are_added() {
@@ -101,7 +132,7 @@ mod tests {
     #[test]
     fn a_test_that_skips_itself_is_not_counted_as_passed() {
         let mut tally = Tally { passed: 2, ..Tally::default() };
-        tally.read_skip_of_passed_test("the fq backend: this kernel has no fq");
+        tally.read_skips("the fq backend: this kernel has no fq\n");
         assert_eq!(tally.to_string(), "1 passed, 0 failed, 1 skipped");
         assert!(tally.is_good(false));
         assert!(!tally.is_good(true));
@@ -110,15 +141,25 @@ mod tests {
     #[test]
     fn an_optional_skip_is_good_even_where_strict() {
         let mut tally = Tally::default();
-        tally.read_skip_of_passed_test("optional: the fq backend: this kernel has no fq");
-        assert_eq!(tally.skipped().collect::<Vec<_>>(), ["the fq backend: this kernel has no fq"]);
+        tally.read_skips("optional: the fq backend: this kernel has no fq\n");
+        assert_eq!(remarks(&tally), ["skipped: the fq backend: this kernel has no fq"]);
         assert!(tally.is_good(true));
     }
 
     #[test]
-    fn an_ignored_test_is_a_skip_with_its_name() {
+    fn what_either_of_two_kernels_could_run_was_not_skipped() {
+        let mut tally = Tally { passed: 10, ..Tally::default() };
+        tally.read_skips_of_two_kernels("netem: no netem\nping: no ping\n", "TCX: no TCX\nping: no ping\n");
+        assert_eq!(tally.to_string(), "6 passed, 0 failed, 1 skipped");
+        let once = ["ran on one of two kernels: netem: no netem", "ran on one of two kernels: TCX: no TCX"];
+        assert_eq!(remarks(&tally), [once[0], once[1], "skipped: ping: no ping"]);
+    }
+
+    #[test]
+    fn an_ignored_test_is_a_skip_unless_other_tests_start_it() {
         let mut tally = Tally::default();
         tally.read("test relay::tests::a_second_of_load ... ignored, takes long");
-        assert_eq!(tally.skipped().collect::<Vec<_>>(), ["relay::tests::a_second_of_load: ignored"]);
+        tally.read("test stand_in ... ignored, started by other tests as a process of its own");
+        assert_eq!(remarks(&tally), ["skipped: relay::tests::a_second_of_load: ignored"]);
     }
 }

@@ -137,7 +137,13 @@ fn init_script(folder: &Path, here: &Path, commands: &[Words], skips: Option<&Pa
     )
 }
 
-const SCRIPT_HEAD: &str = "#!/bin/sh\nfailed=0\nrun() { \"$@\" </dev/null 2>&1 || { status=$?; [ $failed != 0 ] || failed=$status; }; }\n";
+/// Output goes through a pipe: on a console, programs write colours and the kernel writes in between.
+const SCRIPT_HEAD: &str = "\
+#!/bin/bash
+set -o pipefail
+failed=0
+run() { \"$@\" </dev/null 2>&1 | cat || { status=$?; [[ $failed != 0 ]] || failed=$status; }; }
+";
 const SCRIPT_MOUNTS: &str = include_str!("uml-init.sh");
 const SCRIPT_TAIL: &str = "echo $failed >\"$work/status\"\nexec /bin/busybox poweroff -f\n";
 

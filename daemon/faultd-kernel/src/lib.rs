@@ -19,6 +19,7 @@ pub mod namespace;
 pub mod netlink;
 pub mod probe;
 pub mod process;
+mod punctual;
 pub mod residue;
 mod tap;
 mod traffic_control;

@@ -9,6 +9,7 @@ use faultd_kernel::{
     link,
     namespace::{self, Namespace},
     process::{ProcessPlan, SpawnedProcess},
+    residue::{self, Residue},
 };
 use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
@@ -61,8 +62,10 @@ fn clsact_carries_delay_and_loss_and_is_removed_after_the_last_rule() {
     assert!(!server.answers(&hosts.left, PATIENCE));
     datapath.remove_rule(loss).expect("removed");
     assert!(server.answers(&hosts.left, PATIENCE));
-    // The kernel refuses to list the filters of a link without clsact.
-    assert_eq!(faultd_kernel::residue::find(std::slice::from_ref(&hosts.switch)).expect("found"), []);
+    let mut left = residue::find(std::slice::from_ref(&hosts.switch)).expect("found");
+    // Somebody's lab may be up meanwhile.
+    left.retain(|residue| !matches!(residue, Residue::Namespace { .. }));
+    assert_eq!(left, []);
 }
 
 #[test]

@@ -178,6 +178,8 @@ fn ping_sees_the_delay() {
     let Some(datapath) = relay_datapath("ping") else { return };
     let hosts = VethPairHosts::create();
     let log = std::env::temp_dir().join(format!("faultd-test-ping-{}", std::process::id()));
+    // The first packets after ports were made may be lost, and then a neighbour is found late.
+    EchoServer::start(&hosts.right).time_to_answer(&hosts.left, Duration::from_secs(5)).expect("an answer");
     let Some(base) = ping(&hosts, &log) else { return skip("ping", "there is no ping") };
     let start = Instant::now();
     let rule = datapath.add_rule(delay(&hosts.left, Hook::Ingress, 100)).expect("a rule").id;

@@ -8,9 +8,12 @@
     reason = "a test that cannot be set up has failed, and says best where"
 )]
 
+pub mod command;
+pub mod daemon_under_test;
 pub mod hosts;
 pub mod measure;
 pub mod snapshot;
+pub mod traces;
 
 use std::{
     env, fs,

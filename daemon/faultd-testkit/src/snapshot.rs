@@ -76,9 +76,7 @@ fn open_kernel_files() -> Vec<String> {
     let targets = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     let mut kinds: Vec<String> = targets
         .map(|target| target.to_string_lossy().into_owned())
-        .filter(|target| {
-            target.contains("bpf") && target.starts_with("anon_inode") || target == "/dev/net/tun"
-        })
+        .filter(|target| KERNEL_FILES.iter().any(|kind| target.starts_with(kind)))
         .collect();
     kinds.sort();
     kinds.into_iter().enumerate().map(|(number, kind)| format!("open file {number} {kind}")).collect()

@@ -12,7 +12,7 @@ use std::{
 use aya::maps::{Array, MapData};
 
 use super::{DatapathError, RuleId};
-use crate::clock;
+use crate::{clock, punctual};
 
 /// How long rules outlive the last renewal: with what it takes to notice, traffic is back to normal
 /// within a second after this process died.
@@ -109,6 +109,8 @@ impl Shared {
     }
 
     fn renew_until_stopped(&self) {
+        // Rules must not end by mistake because the machine is busy.
+        punctual::make_thread_punctual();
         let mut table = self.lock();
         while !table.stopping {
             for (id, lease) in &table.leases {

@@ -15,7 +15,7 @@ mod rule;
 mod slots;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
@@ -54,6 +54,8 @@ struct State {
     object: Vec<u8>,
     attach: AttachKind,
     instances: HashMap<Namespace, Instance>,
+    /// Namespaces whose instance stays loaded without rules, and how many asked for that.
+    prepared: HashMap<Namespace, usize>,
     rules: BTreeMap<RuleId, InstalledRule>,
     draining: Vec<Draining>,
     leases: LeaseKeeper,
@@ -91,6 +93,7 @@ impl Datapath {
             object: ebpf_object.to_vec(),
             attach,
             instances: HashMap::new(),
+            prepared: HashMap::new(),
             rules: BTreeMap::new(),
             draining: Vec::new(),
             leases: LeaseKeeper::start().map_err(DatapathError::Thread)?,
@@ -109,6 +112,29 @@ impl Datapath {
     /// How programs are attached.
     pub fn attach_kind(&self) -> AttachKind {
         self.shared.lock().attach
+    }
+
+    /// Loads the programs for a namespace ahead of its first rule, which then takes effect in a
+    /// fraction of the time: the verifier has done its work. Undone by [`Datapath::release`].
+    ///
+    /// # Errors
+    /// When the kernel refuses the programs.
+    pub fn prepare(&self, namespace: &Namespace) -> Result<(), DatapathError> {
+        let mut state = self.shared.lock();
+        let State { instances, object, attach, .. } = &mut *state;
+        load(instances, namespace, object, *attach)?;
+        *state.prepared.entry(namespace.clone()).or_default() += 1;
+        Ok(())
+    }
+
+    /// Takes back one [`Datapath::prepare`]; the programs go when no rule needs them either.
+    pub fn release(&self, namespace: &Namespace) {
+        let mut state = self.shared.lock();
+        if let Some(count) = state.prepared.get_mut(namespace) {
+            *count = count.saturating_sub(1);
+        }
+        state.prepared.retain(|_, count| *count > 0);
+        state.unload_if_idle(namespace);
     }
 
     /// Installs a rule. When this returns it holds, since the instant that is returned.
@@ -226,15 +252,11 @@ impl State {
     fn add(&mut self, plan: RulePlan) -> Result<AddedRule, DatapathError> {
         plan.check()?;
         let namespace = plan.interface.namespace.clone();
-        let instance = match self.instances.remove(&namespace) {
-            Some(instance) => instance,
-            None => Instance::load(&namespace, &self.object, self.attach)?,
-        };
-        let instance = self.instances.entry(namespace.clone()).or_insert(instance);
+        let instance = load(&mut self.instances, &namespace, &self.object, self.attach)?;
         let id = RuleId::new(self.last_id.wrapping_add(1));
-        let installed = instance.install(&plan, |deadlines, slot| {
-            self.leases.grant(id, deadlines, slot, plan.deadline_monotonic_ns)
-        });
+        let leases = &mut self.leases;
+        let installed = instance
+            .install(&plan, |deadlines, slot| leases.grant(id, deadlines, slot, plan.deadline_monotonic_ns));
         match installed {
             Ok((claim, effective_at_ns)) => {
                 self.last_id = id.get();
@@ -294,6 +316,9 @@ impl State {
     }
 
     fn unload_if_idle(&mut self, namespace: &Namespace) {
+        if self.prepared.contains_key(namespace) {
+            return;
+        }
         if self.instances.get(namespace).is_some_and(Instance::is_idle) {
             self.instances.remove(namespace);
         }
@@ -305,6 +330,19 @@ impl State {
 
     fn time_to_drain_all(&self) -> Option<Duration> {
         self.draining.iter().map(|draining| remaining(draining.until_ns)).max()
+    }
+}
+
+/// The instance of a namespace, loaded where it is not yet.
+fn load<'a>(
+    instances: &'a mut HashMap<Namespace, Instance>,
+    namespace: &Namespace,
+    object: &[u8],
+    attach: AttachKind,
+) -> Result<&'a mut Instance, DatapathError> {
+    match instances.entry(namespace.clone()) {
+        Entry::Occupied(loaded) => Ok(loaded.into_mut()),
+        Entry::Vacant(place) => Ok(place.insert(Instance::load(namespace, object, attach)?)),
     }
 }
 

@@ -90,7 +90,9 @@ impl RulePlan {
 pub struct RuleId(u64);
 
 impl RuleId {
-    pub(super) fn new(number: u64) -> Self {
+    /// The id with this number: for those who stand in for a datapath in tests.
+    #[must_use]
+    pub fn new(number: u64) -> Self {
         Self(number)
     }
 

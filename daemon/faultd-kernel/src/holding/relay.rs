@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
-    num::NonZeroU64,
     os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc,
@@ -15,11 +14,7 @@ use std::{
 };
 
 use faultd_abi::{HOLD_REDIRECT, SLOT_COUNT};
-use rustix::{
-    event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
-    process::setpriority_process,
-    thread::set_current_timer_slack,
-};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::{
     DEVICE_MTU, DEVICE_QUEUE, HoldingDevice, HoldingError, HoldingStatistics, delay_line::DelayLine,
@@ -28,6 +23,7 @@ use super::{
 use crate::{
     clock, link,
     namespace::Namespace,
+    punctual,
     tap::{self, LARGEST_FRAME, OFFLOAD_HEADER},
 };
 
@@ -232,7 +228,7 @@ impl Worker {
     }
 
     fn run(mut self) {
-        make_punctual();
+        punctual::make_thread_punctual();
         loop {
             let full_batch = self.read_frames(READ_BATCH) == READ_BATCH;
             self.write_due();
@@ -275,12 +271,14 @@ impl Worker {
     }
 
     fn write_due(&mut self) {
-        while let Some(frame) = self.line.pop_due(clock::monotonic_ns()) {
+        loop {
+            let now_ns = clock::monotonic_ns();
+            let Some(frame) = self.line.pop_due(now_ns) else { break };
             if self.device.write(&frame.bytes).is_err() {
                 self.shared.count_drop(frame.slot);
                 continue;
             }
-            let late_ns = clock::monotonic_ns().saturating_sub(frame.due_ns);
+            let late_ns = now_ns.saturating_sub(frame.due_ns);
             self.shared.lateness_max_ns.fetch_max(late_ns, Relaxed);
             self.shared.lateness_sum_ns.fetch_add(late_ns, Relaxed);
             self.shared.returned.fetch_add(1, Relaxed);
@@ -321,17 +319,6 @@ impl Worker {
         if wake.revents().contains(PollFlags::IN) {
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         }
-    }
-}
-
-/// Wake-ups are late by the timer slack, 50 us by default, and by whoever else wants to run.
-fn make_punctual() {
-    if let Err(error) = set_current_timer_slack(NonZeroU64::new(1)) {
-        tracing::debug!(%error, "cannot lower the timer slack of the relay");
-    }
-    // The kernel's "process" 0 is the calling thread alone.
-    if let Err(error) = setpriority_process(None, -20) {
-        tracing::debug!(%error, "cannot raise the priority of the relay");
     }
 }
 

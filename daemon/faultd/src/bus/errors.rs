@@ -27,7 +27,7 @@ pub(super) fn of_engine(error: &EngineError) -> Error {
     let text = error.to_string();
     match error {
         EngineError::Occupied { .. } => Error::Busy(text),
-        EngineError::NotApplied { .. } | EngineError::Stopping => Error::Failed(text),
+        EngineError::NotApplied { .. } | EngineError::NotPrepared(_) | EngineError::Stopping => Error::Failed(text),
     }
 }
 
@@ -69,6 +69,7 @@ pub(super) fn of_run(error: &RunError) -> Error {
         RunError::Backend(problem) => of_backend(problem),
         RunError::Plugin(problem) => of_plugin(problem),
         RunError::Lab(problem) => of_lab(problem),
+        RunError::Engine(problem) => of_engine(problem),
         RunError::Role(_) | RunError::Outputs(_) | RunError::Internal(_) => Error::Failed(text),
     }
 }

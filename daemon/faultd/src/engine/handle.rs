@@ -1,6 +1,7 @@
 //! How the rest of the daemon speaks to the engine: commands with a reply.
 
 use faultd_api::fault::FaultStatus;
+use faultd_kernel::datapath::InterfaceReference;
 use tokio::sync::{mpsc, oneshot};
 
 use super::active::{Applied, Cleared, FaultOwner};
@@ -48,6 +49,9 @@ pub enum EngineError {
         /// What the kernel said.
         reason: String,
     },
+    /// The programs cannot be loaded.
+    #[error("the kernel does not take the programs: {0}")]
+    NotPrepared(String),
     /// Another fault holds there already.
     #[error("{target} already has a {direction} fault ({id}): remove it first ('faultctl fault rm {id}')")]
     Occupied {
@@ -67,6 +71,8 @@ pub(super) enum Command {
     Add { application: Box<Application>, reply: oneshot::Sender<Result<Applied, EngineError>> },
     Clear { selection: Selection, reply: oneshot::Sender<Vec<Cleared>> },
     List { reply: oneshot::Sender<Vec<FaultStatus>> },
+    Prepare { interfaces: Vec<InterfaceReference>, reply: oneshot::Sender<Result<(), EngineError>> },
+    Release { interfaces: Vec<InterfaceReference>, reply: oneshot::Sender<()> },
     Stop { reply: oneshot::Sender<()> },
 }
 
@@ -103,6 +109,20 @@ impl EngineHandle {
     /// Only when the daemon is stopping.
     pub async fn list(&self) -> Result<Vec<FaultStatus>, EngineError> {
         self.ask(|reply| Command::List { reply }).await
+    }
+
+    /// Makes ready for faults on these interfaces, so that they take effect at once.
+    ///
+    /// # Errors
+    /// When the kernel refuses the programs; nothing is held ready then.
+    pub async fn prepare(&self, interfaces: Vec<InterfaceReference>) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Prepare { interfaces, reply }).await?
+    }
+
+    /// Takes back one [`EngineHandle::prepare`] of the same interfaces.
+    pub async fn release(&self, interfaces: Vec<InterfaceReference>) {
+        // An engine that is gone holds nothing ready.
+        let _ = self.ask(|reply| Command::Release { interfaces, reply }).await;
     }
 
     /// Removes everything and ends the engine's thread.

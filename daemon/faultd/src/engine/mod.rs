@@ -14,6 +14,8 @@ mod active;
 mod handle;
 mod owner;
 mod port;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     active::{Applied, Cleared, FaultOwner},

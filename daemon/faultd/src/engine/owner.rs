@@ -30,12 +30,12 @@ pub fn start(port: impl RulePort, metrics: Metrics) -> io::Result<EngineHandle> 
     let (sender, commands) = mpsc::channel(QUEUE_LENGTH);
     // A runtime of its own: calls into the kernel block, and nothing else may wait for them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let mut owner = Owner { port, metrics, faults: BTreeMap::new(), last_id: 0 };
+    let mut owner = Owner::new(port, metrics);
     thread::Builder::new().name("engine".to_owned()).spawn(move || runtime.block_on(owner.serve(commands)))?;
     Ok(EngineHandle::new(sender))
 }
 
-struct Owner<P> {
+pub(super) struct Owner<P> {
     port: P,
     metrics: Metrics,
     faults: BTreeMap<u64, ActiveFault>,
@@ -43,7 +43,11 @@ struct Owner<P> {
 }
 
 impl<P: RulePort> Owner<P> {
-    async fn serve(&mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) fn new(port: P, metrics: Metrics) -> Self {
+        Self { port, metrics, faults: BTreeMap::new(), last_id: 0 }
+    }
+
+    pub(super) async fn serve(&mut self, mut commands: mpsc::Receiver<Command>) {
         loop {
             let next_deadline = self.faults.values().filter_map(|fault| fault.deadline).min();
             tokio::select! {
@@ -77,8 +81,25 @@ impl<P: RulePort> Owner<P> {
             Command::List { reply } => {
                 let _ = reply.send(self.list());
             }
+            Command::Prepare { interfaces, reply } => {
+                let _ = reply.send(self.prepare(&interfaces));
+            }
+            Command::Release { interfaces, reply } => {
+                interfaces.iter().for_each(|interface| self.port.release(interface));
+                let _ = reply.send(());
+            }
             Command::Stop { .. } => {}
         }
+    }
+
+    fn prepare(&mut self, interfaces: &[InterfaceReference]) -> Result<(), EngineError> {
+        for (position, interface) in interfaces.iter().enumerate() {
+            if let Err(error) = self.port.prepare(interface) {
+                interfaces.iter().take(position).for_each(|ready| self.port.release(ready));
+                return Err(EngineError::NotPrepared(error_chain(&error)));
+            }
+        }
+        Ok(())
     }
 
     fn add(&mut self, application: Application) -> Result<Applied, EngineError> {

@@ -1,10 +1,17 @@
 //! What the engine needs of the kernel, as narrow as that is, so that tests can stand in for it.
 
 use faultd_api::fault::PacketCounts;
-use faultd_kernel::datapath::{Datapath, DatapathError, RuleCounters, RuleId, RulePlan};
+use faultd_kernel::datapath::{Datapath, DatapathError, InterfaceReference, RuleCounters, RuleId, RulePlan};
 
 /// Rules in the kernel.
 pub trait RulePort: Send + 'static {
+    /// Makes ready for rules on this interface, so that the first one takes effect at once.
+    ///
+    /// # Errors
+    /// When the kernel refuses the programs.
+    fn prepare(&mut self, interface: &InterfaceReference) -> Result<(), DatapathError>;
+    /// Takes one [`RulePort::prepare`] back.
+    fn release(&mut self, interface: &InterfaceReference);
     /// Installs a rule; when this returns, it holds. Answers since when, on the monotonic clock.
     ///
     /// # Errors
@@ -23,6 +30,14 @@ pub trait RulePort: Send + 'static {
 }
 
 impl RulePort for Datapath {
+    fn prepare(&mut self, interface: &InterfaceReference) -> Result<(), DatapathError> {
+        Datapath::prepare(self, &interface.namespace)
+    }
+
+    fn release(&mut self, interface: &InterfaceReference) {
+        Datapath::release(self, &interface.namespace);
+    }
+
     fn add(&mut self, plan: RulePlan) -> Result<(RuleId, u64), DatapathError> {
         let added = self.add_rule(plan)?;
         Ok((added.id, added.effective_at_ns))

@@ -66,9 +66,10 @@ pub fn choose_holding(asked: Backend, host: &Capabilities) -> Result<(HoldingKin
         },
         Backend::Auto => match (netem, relay) {
             (Ok(()), _) => Ok((HoldingKind::Netem, "the kernel has sch_netem".to_owned())),
-            (Err(why), Ok(())) => {
-                Ok((HoldingKind::Relay, format!("no netem ({why}); the TAP delay line needs neither fq nor netem")))
-            }
+            (Err(_), Ok(())) => Ok((
+                HoldingKind::Relay,
+                "this kernel has no sch_netem, and the TAP delay line needs none".to_owned(),
+            )),
             (Err(netem), Err(relay)) => Err(NoBackend(format!("nothing here can hold packets back: {netem}; {relay}"))),
         },
     }
@@ -87,5 +88,59 @@ fn available(support: &Support) -> Result<(), &str> {
     match support {
         Support::Available => Ok(()),
         Support::Missing { reason } => Err(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faultd_api::fault::FaultRequest;
+
+    use super::*;
+
+    fn host(tap: bool, netem: bool) -> Capabilities {
+        let support = |there: bool, what: &str| {
+            if there { Support::Available } else { Support::Missing { reason: format!("no {what}") } }
+        };
+        Capabilities {
+            kernel_release: "6.1".into(),
+            btf: support(false, "btf"),
+            programs: support(true, "programs"),
+            tcx: support(false, "tcx"),
+            clsact: support(true, "clsact"),
+            tap: support(tap, "tap"),
+            fq: support(false, "fq"),
+            netem: support(netem, "netem"),
+        }
+    }
+
+    fn spec(delay_ns: Option<u64>, loss_ratio: Option<f64>, backend: Backend) -> FaultSpec {
+        let request =
+            FaultRequest { target: "x".into(), delay_ns, loss_ratio, backend, ..FaultRequest::default() };
+        FaultSpec::checked(&request).unwrap()
+    }
+
+    fn name(spec: &FaultSpec, host: &Capabilities) -> Result<String, String> {
+        choose(spec, host).map(|chosen| chosen.name).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn loss_is_dropped_by_the_program_whatever_the_kernel_has() {
+        assert_eq!(name(&spec(None, Some(0.2), Backend::Auto), &host(false, false)), Ok("ebpf".into()));
+    }
+
+    #[test]
+    fn delay_takes_netem_where_the_kernel_has_it_and_the_relay_where_not() {
+        let delay = spec(Some(1), None, Backend::Auto);
+        assert_eq!(name(&delay, &host(true, true)), Ok("netem".into()));
+        assert_eq!(name(&delay, &host(true, false)), Ok("relay".into()));
+        assert_eq!(name(&spec(Some(1), Some(0.1), Backend::Auto), &host(true, false)), Ok("ebpf+relay".into()));
+    }
+
+    #[test]
+    fn a_backend_that_was_asked_for_is_never_replaced_in_silence() {
+        let error = name(&spec(Some(1), None, Backend::Netem), &host(true, false)).unwrap_err();
+        assert!(error.contains("netem cannot be used here: no netem"), "{error}");
+        let error = name(&spec(Some(1), None, Backend::Auto), &host(false, false)).unwrap_err();
+        assert!(error.contains("no netem; no tap"), "{error}");
     }
 }

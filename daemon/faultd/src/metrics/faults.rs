@@ -20,7 +20,7 @@ pub(super) struct FaultFamilies {
     loss: GaugeVec,
     lease: GaugeVec,
     packets: IntCounterVec,
-    /// Last status of each fault, and when it ended. A std mutex: held for map access only.
+    /// Last status of each fault, and when it ended. A std mutex: held while the families are set.
     known: Mutex<HashMap<String, (FaultStatus, Option<Instant>)>>,
 }
 
@@ -61,21 +61,27 @@ impl FaultFamilies {
         })
     }
 
+    /// Shows faults that hold. The list may be older than the end of one of them, which stands.
     pub(super) fn set(&self, faults: &[FaultStatus]) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         for status in faults {
+            if known.get(&status.id).is_some_and(|(_, ended)| ended.is_some()) {
+                continue;
+            }
             self.show(status, true);
             let remaining = status.remaining_ns.map(|remaining| Duration::from_nanos(remaining).as_secs_f64());
             if let Some(remaining) = remaining {
                 self.lease.with_label_values(&[status.id.as_str(), status.target.as_str()]).set(remaining);
             }
-            self.remember(status, None);
+            known.insert(status.id.clone(), (status.clone(), None));
         }
     }
 
     pub(super) fn ended(&self, status: &FaultStatus) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         self.show(status, false);
         let _ = self.lease.remove_label_values(&[status.id.as_str(), status.target.as_str()]);
-        self.remember(status, Some(Instant::now()));
+        known.insert(status.id.clone(), (status.clone(), Some(Instant::now())));
     }
 
     /// Drops the series of faults that ended long ago, so that the page does not grow for ever.
@@ -88,11 +94,6 @@ impl FaultFamilies {
             }
             !old
         });
-    }
-
-    fn remember(&self, status: &FaultStatus, ended: Option<Instant>) {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(status.id.clone(), (status.clone(), ended));
     }
 
     fn show(&self, status: &FaultStatus, active: bool) {

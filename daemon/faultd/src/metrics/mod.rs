@@ -5,6 +5,7 @@
 
 mod faults;
 mod page;
+mod roles;
 mod workload;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use prometheus::{GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncode
 use self::faults::FaultFamilies;
 pub use self::{
     page::{MetricsError, bind, serve},
+    roles::RoleMetrics,
     workload::RunMetrics,
 };
 use self::workload::WorkloadFamilies;
@@ -94,20 +96,10 @@ impl Metrics {
         self.inner.faults.ended(status);
     }
 
-    /// Shows the role of a member; `role` is `leader`, `follower` or `unknown`.
-    pub fn set_role(&self, cluster: &str, member: &str, role: &str) {
-        for name in ["leader", "follower", "unknown"] {
-            let value = if name == role { 1.0 } else { 0.0 };
-            self.inner.roles.with_label_values(&[cluster, member, name]).set(value);
-        }
-    }
-
-    /// Forgets the roles of a cluster that has gone.
-    pub fn forget_member(&self, cluster: &str, member: &str) {
-        for name in ["leader", "follower", "unknown"] {
-            // Not there means never shown, which is as good as forgotten.
-            let _ = self.inner.roles.remove_label_values(&[cluster, member, name]);
-        }
+    /// The roles of a cluster's members, shown for as long as somebody asks for them.
+    #[must_use]
+    pub fn roles(&self, cluster: &str) -> RoleMetrics {
+        RoleMetrics::new(self.inner.roles.clone(), cluster)
     }
 
     /// The families of one run.

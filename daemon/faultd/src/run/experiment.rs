@@ -15,7 +15,7 @@ use std::{
 };
 
 use faultd_api::run::{RunProgress, RunResult};
-use faultd_kernel::probe::Capabilities;
+use faultd_kernel::{datapath::InterfaceReference, probe::Capabilities};
 use faultd_plugin_host::{
     DriverClient, DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
 };
@@ -162,58 +162,17 @@ impl Experiment {
         progress: watch::Sender<RunProgress>,
         stop: watch::Receiver<Option<String>>,
     ) -> Result<(Status, Option<String>), RunError> {
+        let interfaces = self.interfaces();
+        self.surroundings.engine.prepare(interfaces.clone()).await?;
         let clock = RunClock::starting_in(whole_seconds(self.spec.warm_up));
         let record = RunRecord::begin(&self.folder, clock)?;
         let mut metadata = self.metadata(clock);
-        self.write_metadata(&metadata)?;
-        let first_second = -i64::try_from(whole_seconds(self.spec.warm_up).as_secs()).unwrap_or(i64::MAX);
-        let recorder: SharedRecorder = Arc::new(Mutex::new(SecondRecorder::new(first_second)));
-        let operations = operations(self.spec.request.read_ratio);
-        self.metrics.begin(self.spec.label.as_str(), &self.cluster.name, &self.cluster.driver, self.spec.clients, operations);
+        write_metadata(&self.folder, &metadata)?;
+        let recorder: SharedRecorder = Arc::new(Mutex::new(SecondRecorder::new(self.first_second())));
 
-        let (broken, mut breaks) = mpsc::channel(1);
-        let clients = std::mem::take(&mut self.clients);
-        let load = load::begin(clients, clock, &recorder, &self.metrics, &broken);
-        let (shown, faults_shown) = watch::channel(Vec::new());
-        let mut injection = Injection::new(
-            self.id.clone(),
-            &self.spec,
-            self.seed,
-            clock,
-            &record,
-            &self.cluster,
-            self.resolver,
-            self.surroundings.engine.clone(),
-            &self.surroundings.capabilities,
-            shown,
-        );
-        let seconds = Seconds {
-            spec: &self.spec,
-            clock,
-            record: &record,
-            recorder: &recorder,
-            metrics: &self.metrics,
-            progress: &progress,
-            faults_shown,
-            first_second,
-        };
-        let ending = tokio::select! {
-            () = seconds.close_all() => Ending::Done,
-            reason = stopped(stop) => Ending::Interrupted(reason),
-            Some(error) = breaks.recv() => Ending::Failed(error.to_string()),
-            Err(error) = async { injection.follow(&mut self.schedule).await.map(|()| std::future::pending::<()>()).map_err(|e| e.to_string())?.await; Ok::<(), String>(()) } => Ending::Failed(error),
-            () = watch_roles(&self.cluster.name, self.watcher, self.roles.clone(), &record, &self.surroundings.metrics) => Ending::Done,
-        };
-        drop(load);
-        injection.end().await;
-        let done = std::mem::take(&mut injection.done);
-        drop(injection);
-        // What the injection does not know of any more, because it was dropped between a command
-        // and its reply, is known to the engine by its owner.
-        let owner = FaultOwner::Run(self.id.clone());
-        let _ = self.surroundings.engine.clear(Selection::Owner(owner)).await;
+        let (ending, done) = self.measure(clock, &record, &recorder, &progress, stop).await;
+        self.surroundings.engine.release(interfaces).await;
         self.metrics.end();
-
         let (status, error) = match ending {
             Ending::Done => (Status::Done, None),
             Ending::Interrupted(reason) => {
@@ -229,6 +188,74 @@ impl Experiment {
             .await
             .map_err(|error| RunError::Internal(error.to_string()))??;
         Ok((status, error))
+    }
+
+    /// Puts the cluster under load and follows the schedule; when this returns, there is neither
+    /// load nor fault any more.
+    async fn measure(
+        &mut self,
+        clock: RunClock,
+        record: &RunRecord,
+        recorder: &SharedRecorder,
+        progress: &watch::Sender<RunProgress>,
+        stop: watch::Receiver<Option<String>>,
+    ) -> (Ending, InjectionRecord) {
+        let operations = operations(self.spec.request.read_ratio);
+        let (label, cluster) = (self.spec.label.as_str(), &self.cluster);
+        self.metrics.begin(label, &cluster.name, &cluster.driver, self.spec.clients, operations);
+        let (broken, mut breaks) = mpsc::channel(1);
+        let load = load::begin(std::mem::take(&mut self.clients), clock, recorder, &self.metrics, &broken);
+        let (shown, faults_shown) = watch::channel(Vec::new());
+        let seconds = Seconds {
+            spec: &self.spec,
+            clock,
+            record,
+            recorder,
+            metrics: &self.metrics,
+            progress,
+            faults_shown,
+            first_second: self.first_second(),
+        };
+        let mut injection = Injection {
+            run: &self.id,
+            spec: &self.spec,
+            seed: self.seed,
+            clock,
+            record,
+            cluster,
+            observer: &mut self.resolver,
+            engine: &self.surroundings.engine,
+            capabilities: &self.surroundings.capabilities,
+            shown,
+            held: Vec::new(),
+            done: InjectionRecord::default(),
+        };
+        let ending = tokio::select! {
+            () = seconds.close_all() => Ending::Done,
+            reason = stopped(stop) => Ending::Interrupted(reason),
+            Some(error) = breaks.recv() => Ending::Failed(error.to_string()),
+            error = injection.follow_to_the_end(&mut self.schedule) => Ending::Failed(error.to_string()),
+            never = watch_roles(&cluster.name, &mut self.watcher, &self.roles, record, &self.surroundings.metrics) => match never {},
+        };
+        drop(load);
+        injection.end().await;
+        let done = injection.done;
+        // A fault whose command was under way when the run ended is known to the engine by its owner.
+        let owner = FaultOwner::Run(self.id.clone());
+        let _ = self.surroundings.engine.clear(Selection::Owner(owner)).await;
+        (ending, done)
+    }
+
+    fn first_second(&self) -> i64 {
+        -i64::try_from(whole_seconds(self.spec.warm_up).as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// What the programs are loaded for ahead of time: with them, a fault takes effect at once.
+    fn interfaces(&self) -> Vec<InterfaceReference> {
+        if self.spec.fault.is_none() {
+            return Vec::new();
+        }
+        self.cluster.members.iter().flat_map(|member| member.target.interfaces.clone()).collect()
     }
 
     fn metadata(&self, clock: RunClock) -> Metadata {
@@ -264,10 +291,6 @@ impl Experiment {
             host: host::describe(&self.cluster.storage),
         }
     }
-
-    fn write_metadata(&self, metadata: &Metadata) -> Result<(), RunError> {
-        write_metadata(&self.folder, metadata)
-    }
 }
 
 /// The loop over the seconds.
@@ -286,15 +309,11 @@ impl Seconds<'_> {
     /// Returns when the last second of the measured time is closed.
     async fn close_all(&self) {
         let last_second = i64::try_from(whole_seconds(self.spec.duration).as_secs()).unwrap_or(i64::MAX);
-        let mut last_phase = None;
         for second in self.first_second..last_second {
             sleep_until(self.clock.end_of_second(second) + CLOSING_GRACE).await;
+            self.record.note_phase();
             let phase = self.record.phase_of_second(second);
-            if last_phase != Some(phase) {
-                self.metrics.phase(phase.name());
-                self.record.event(EventKind::Phase { phase });
-                last_phase = Some(phase);
-            }
+            self.metrics.phase(phase.name());
             let row = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).close_second(phase);
             self.tell(&row);
             self.record.row(row);

@@ -59,7 +59,7 @@ pub enum InjectionError {
 /// The faults of one run.
 pub struct Injection<'a> {
     /// The run's id.
-    pub run: String,
+    pub run: &'a str,
     /// The run as asked for.
     pub spec: &'a RunSpec,
     /// Its seed.
@@ -71,14 +71,15 @@ pub struct Injection<'a> {
     /// The cluster.
     pub cluster: &'a Cluster,
     /// Who asks the cluster for roles.
-    pub observer: RoleObserver,
+    pub observer: &'a mut RoleObserver,
     /// Who applies faults.
-    pub engine: EngineHandle,
+    pub engine: &'a EngineHandle,
     /// What the host can do.
     pub capabilities: &'a Capabilities,
     /// The faults that hold, for people.
     pub shown: watch::Sender<Vec<String>>,
-    held: Vec<Held>,
+    /// The faults that hold; none at first.
+    pub held: Vec<Held>,
     /// What was done, for the record.
     pub done: InjectionRecord,
 }
@@ -94,36 +95,24 @@ pub struct InjectionRecord {
     pub taints: Vec<String>,
 }
 
-struct Held {
+/// A fault that holds, with the proposal that it came from.
+pub struct Held {
     proposal: Rule,
     fault: FaultStatus,
     description: String,
 }
 
-impl<'a> Injection<'a> {
-    /// Nothing holds yet.
-    #[expect(clippy::too_many_arguments, reason = "the parts of a run, each of another kind, named at the call")]
-    pub fn new(
-        run: String,
-        spec: &'a RunSpec,
-        seed: u64,
-        clock: RunClock,
-        record: &'a RunRecord,
-        cluster: &'a Cluster,
-        observer: RoleObserver,
-        engine: EngineHandle,
-        capabilities: &'a Capabilities,
-        shown: watch::Sender<Vec<String>>,
-    ) -> Self {
-        let (held, done) = (Vec::new(), InjectionRecord::default());
-        Self { run, spec, seed, clock, record, cluster, observer, engine, capabilities, shown, held, done }
+impl Injection<'_> {
+    /// Follows the schedule; returns only when it breaks, or proposes what cannot be done.
+    pub async fn follow_to_the_end(&mut self, schedule: &mut Schedule) -> InjectionError {
+        match self.follow(schedule).await {
+            // It has nothing more to say: what holds, holds until the end of the run.
+            Ok(()) => std::future::pending().await,
+            Err(error) => error,
+        }
     }
 
-    /// Follows the schedule until it is dropped or has nothing more to say.
-    ///
-    /// # Errors
-    /// When the schedule breaks, or proposes what cannot be done.
-    pub async fn follow(&mut self, schedule: &mut Schedule) -> Result<(), InjectionError> {
+    async fn follow(&mut self, schedule: &mut Schedule) -> Result<(), InjectionError> {
         sleep_until(self.clock.instant_at(Duration::ZERO)).await;
         loop {
             let now = self.clock.now();
@@ -172,7 +161,7 @@ impl<'a> Injection<'a> {
         let (target, role) = self.resolve(&spec.target).await?;
         let application = Application {
             backend: backend::choose(&spec, self.capabilities)?,
-            owner: FaultOwner::Run(self.run.clone()),
+            owner: FaultOwner::Run(self.run.to_owned()),
             target,
             spec,
         };

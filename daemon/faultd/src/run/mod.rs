@@ -26,6 +26,7 @@ use self::{
 };
 use crate::{
     cluster::RoleError,
+    engine::EngineError,
     fault::backend::NoBackend,
     lab::{LabError, Labs},
     plugins::PluginProblem,
@@ -57,6 +58,9 @@ pub enum RunError {
     /// The host cannot do it.
     #[error(transparent)]
     Backend(#[from] NoBackend),
+    /// The kernel cannot be made ready.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
     /// A plugin is not there or broken.
     #[error(transparent)]
     Plugin(#[from] PluginProblem),

@@ -31,6 +31,8 @@ struct Written {
     events_file: File,
     rows: Vec<Row>,
     events: Vec<Event>,
+    /// The phase of the last phase event.
+    phase: Option<Phase>,
     /// The first write that failed: the run goes on, and says so at its end.
     failure: Option<String>,
 }
@@ -46,10 +48,13 @@ impl RunRecord {
             events_file: folder.create_file(EVENTS_JSONL)?,
             rows: Vec::new(),
             events: Vec::new(),
+            phase: None,
             failure: None,
         };
         written.write_row_text(HEADER);
-        Ok(Self { clock, written: Mutex::new(written) })
+        let record = Self { clock, written: Mutex::new(written) };
+        record.note_phase();
+        Ok(record)
     }
 
     /// Adds a second.
@@ -66,15 +71,33 @@ impl RunRecord {
 
     /// Adds an event of an instant of the monotonic clock.
     pub fn event_at(&self, monotonic_ns: u64, kind: EventKind) {
-        let event = Event {
+        let event = self.stamped(monotonic_ns, kind);
+        self.written().add(event);
+        self.note_phase_at(monotonic_ns);
+    }
+
+    /// Adds a phase event if the phase is another one now.
+    pub fn note_phase(&self) {
+        self.note_phase_at(clock::monotonic_ns());
+    }
+
+    fn note_phase_at(&self, monotonic_ns: u64) {
+        let mut written = self.written();
+        let phase = phase_at(&written.events, self.clock.since_origin_s(monotonic_ns));
+        if written.phase != Some(phase) {
+            written.phase = Some(phase);
+            let event = self.stamped(monotonic_ns, EventKind::Phase { phase });
+            written.add(event);
+        }
+    }
+
+    fn stamped(&self, monotonic_ns: u64, kind: EventKind) -> Event {
+        Event {
             monotonic_ns,
             wall_clock: self.clock.wall_clock(monotonic_ns),
             t_s: self.clock.since_origin_s(monotonic_ns),
             kind,
-        };
-        let mut written = self.written();
-        written.write_event(&event);
-        written.events.push(event);
+        }
     }
 
     /// Adds an event of a fault.
@@ -85,9 +108,6 @@ impl RunRecord {
     /// The phase that most of a second belongs to: the one that held in its middle.
     #[must_use]
     pub fn phase_of_second(&self, second: i64) -> Phase {
-        if second < 0 {
-            return Phase::WarmUp;
-        }
         #[expect(clippy::cast_precision_loss, reason = "a run has far fewer seconds than a double has digits")]
         let middle_s = second as f64 + 0.5;
         phase_at(&self.written().events, middle_s)
@@ -122,12 +142,13 @@ impl Written {
         self.note_failure(TIMESERIES_CSV, result);
     }
 
-    fn write_event(&mut self, event: &Event) {
+    fn add(&mut self, event: Event) {
         let result = match event.to_json_line() {
             Ok(line) => writeln!(self.events_file, "{line}"),
             Err(error) => Err(error.into()),
         };
         self.note_failure(EVENTS_JSONL, result);
+        self.events.push(event);
     }
 
     fn note_failure(&mut self, name: &str, result: std::io::Result<()>) {
@@ -140,7 +161,7 @@ impl Written {
 /// A fault holds from the command to the clear: what happens between command and effect is not
 /// baseline any more.
 fn phase_at(events: &[Event], t_s: f64) -> Phase {
-    let mut phase = Phase::Baseline;
+    let mut phase = if t_s < 0.0 { Phase::WarmUp } else { Phase::Baseline };
     for event in events.iter().filter(|event| event.t_s <= t_s) {
         match event.kind {
             EventKind::FaultCommanded(_) => phase = Phase::Injection,
@@ -164,7 +185,7 @@ mod tests {
     fn a_second_belongs_to_the_phase_of_its_middle() {
         let events =
             [fault_event(10.003, EventKind::FaultCommanded), fault_event(20.004, EventKind::FaultCleared)];
-        let phases: Vec<Phase> = [9.5, 10.5, 19.5, 20.5].map(|t_s| phase_at(&events, t_s)).to_vec();
-        assert_eq!(phases, [Phase::Baseline, Phase::Injection, Phase::Injection, Phase::Recovery]);
+        let phases: Vec<Phase> = [-0.5, 9.5, 10.5, 19.5, 20.5].map(|t_s| phase_at(&events, t_s)).to_vec();
+        assert_eq!(phases, [Phase::WarmUp, Phase::Baseline, Phase::Injection, Phase::Injection, Phase::Recovery]);
     }
 }

@@ -1,6 +1,6 @@
 //! Watches who leads while a run goes on: changes are events, and the present state a metric.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use faultd_plugin_host::MemberRole;
 use faultd_results::event::EventKind;
@@ -9,21 +9,23 @@ use tokio::time::sleep;
 use super::record::RunRecord;
 use crate::{
     cluster::{RoleObserver, role_text},
-    metrics::Metrics,
+    metrics::{Metrics, RoleMetrics},
 };
 
 /// Often enough to see a change of leader in its second, seldom enough to be no load.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// Watches until it is dropped.
+/// Watches until it is dropped; it never ends by itself.
 pub async fn watch_roles(
     cluster: &str,
-    mut observer: RoleObserver,
-    mut known: Vec<MemberRole>,
+    observer: &mut RoleObserver,
+    at_start: &[MemberRole],
     record: &RunRecord,
     metrics: &Metrics,
-) {
-    show(cluster, &known, metrics);
+) -> Infallible {
+    let mut known = at_start.to_vec();
+    let mut shown = metrics.roles(cluster);
+    show(&known, &mut shown);
     loop {
         sleep(ASK_EVERY).await;
         // A cluster that cannot say it now is asked again: silence is no change of role.
@@ -35,14 +37,14 @@ pub async fn watch_roles(
             });
         }
         if roles != known {
-            show(cluster, &roles, metrics);
+            show(&roles, &mut shown);
             known = roles;
         }
     }
 }
 
-fn show(cluster: &str, roles: &[MemberRole], metrics: &Metrics) {
+fn show(roles: &[MemberRole], shown: &mut RoleMetrics) {
     for role in roles {
-        metrics.set_role(cluster, &role.member, role_text(role.role));
+        shown.set(&role.member, role_text(role.role));
     }
 }

@@ -1,0 +1,137 @@
+//! What labs and faults could leave on a host, restricted to the labs of one test: whatever else
+//! happens on the machine meanwhile makes no difference.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    time::{Duration, Instant},
+};
+
+use faultd_kernel::{LINK_NAME_PREFIX, link, namespace, namespace::Namespace};
+
+/// Where labs keep data in memory.
+const MEMORY_DIRECTORY: &str = "/dev/shm";
+
+/// Namespaces, processes and data of some labs; the host's own interfaces and routes; and what a
+/// daemon holds open.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traces(pub BTreeSet<String>);
+
+impl Traces {
+    /// Looks for everything of these labs, and at the interfaces and routes of the host.
+    pub fn of_labs(labs: &[String]) -> Self {
+        let prefixes: Vec<String> = labs.iter().map(|lab| format!("faultd-{lab}")).collect();
+        let is_ours = |name: &String| {
+            prefixes.iter().any(|prefix| name == prefix || name.starts_with(&format!("{prefix}-")))
+        };
+        let namespaces = namespace::list_named().into_iter().filter(is_ours);
+        let mut things: BTreeSet<String> = namespaces.map(|name| format!("namespace {name}")).collect();
+        let data = names_in(MEMORY_DIRECTORY).into_iter().filter(is_ours);
+        things.extend(data.map(|name| format!("data {name}")));
+        things.extend(processes(|command| prefixes.iter().any(|prefix| command.contains(&format!("/{prefix}/")))));
+        things.extend(interfaces());
+        things.extend(routes());
+        Self(things)
+    }
+
+    /// What a process holds: open files (programs, links, TAP devices, namespaces among them), threads
+    /// and children, those included that have ended and were not waited for.
+    pub fn of_process(pid: u32) -> Self {
+        let files = names_in(&format!("/proc/{pid}/fd"));
+        let targets = files.iter().filter_map(|file| fs::read_link(format!("/proc/{pid}/fd/{file}")).ok());
+        let mut things: Vec<String> = targets.map(|target| kind_of(&target.to_string_lossy())).collect();
+        things.extend(threads(pid));
+        things.extend(children(pid));
+        Self(numbered(things))
+    }
+
+    /// What is there now and was not at first, once that is nothing or the patience is over.
+    pub fn left_over_after(&self, patience: Duration, look: impl Fn() -> Self) -> Vec<String> {
+        let end = Instant::now() + patience;
+        loop {
+            let left: Vec<String> = look().0.difference(&self.0).cloned().collect();
+            if left.is_empty() || Instant::now() >= end {
+                return left;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The processes whose command line contains a text, with their ids.
+pub fn processes(is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+    let pids = names_in("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    let command = |pid: String| Some((fs::read(format!("/proc/{pid}/cmdline")).ok()?, pid));
+    pids.filter_map(command)
+        .map(|(words, pid)| (String::from_utf8_lossy(&words).replace('\0', " "), pid))
+        .filter(|(command, _pid)| is_wanted(command))
+        .map(|(command, pid)| format!("process {pid} {command}"))
+        .collect()
+}
+
+/// Container engines come and go with interfaces of their own, which no part of faultd names so.
+fn interfaces() -> Vec<String> {
+    let here = Namespace::current().expect("own namespace");
+    let links = link::list(&here).expect("links of the own namespace");
+    let engines = ["veth", "docker", "br-"];
+    let names = links.into_iter().map(|link| link.name);
+    names
+        .filter(|name| !engines.iter().any(|engine| name.starts_with(engine)))
+        .map(|name| format!("interface {name}"))
+        .collect()
+}
+
+fn routes() -> Vec<String> {
+    let table = fs::read_to_string("/proc/thread-self/net/route").unwrap_or_default();
+    let route = |line: &str| line.split_whitespace().take(3).collect::<Vec<_>>().join(" ");
+    let engines = ["docker", "br-"];
+    let ours = table.lines().skip(1).filter(|line| !engines.iter().any(|engine| line.starts_with(engine)));
+    ours.map(|line| format!("route {}", route(line))).collect()
+}
+
+/// Rule devices that faultd makes in a namespace have names with this prefix.
+pub fn rule_devices(namespace: &Namespace) -> Vec<String> {
+    let links = link::list(namespace).expect("links of a namespace");
+    links.into_iter().map(|link| link.name).filter(|name| name.starts_with(LINK_NAME_PREFIX)).collect()
+}
+
+/// A socket is told by its number, which differs each time.
+fn kind_of(target: &str) -> String {
+    target.split_once(":[").map_or(target, |(kind, _number)| kind).to_owned()
+}
+
+/// Workers of a runtime come and go as there is work.
+fn threads(pid: u32) -> Vec<String> {
+    let tasks = names_in(&format!("/proc/{pid}/task"));
+    let names = tasks.iter().filter_map(|task| fs::read_to_string(format!("/proc/{pid}/task/{task}/comm")).ok());
+    let lasting = names.filter(|name| !name.starts_with("tokio-"));
+    lasting.map(|name| format!("thread {}", name.trim_end())).collect()
+}
+
+fn children(parent: u32) -> Vec<String> {
+    let pids = names_in("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+    let stats = pids.filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/stat")).ok());
+    // "PID (NAME) STATE PARENT ...", see proc_pid_stat(5); a name may hold blanks and parentheses.
+    let name_and_parent = |stat: String| {
+        let (start, rest) = stat.rsplit_once(')')?;
+        let is_child = rest.split_whitespace().nth(1) == Some(parent.to_string().as_str());
+        is_child.then(|| format!("child {}", start.split_once('(').map_or("", |(_pid, name)| name)))
+    };
+    stats.filter_map(name_and_parent).collect()
+}
+
+/// Each thing with its number among those of its kind.
+fn numbered(things: Vec<String>) -> BTreeSet<String> {
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    let mut number = |thing: String| {
+        let count = counts.entry(thing.clone()).or_default();
+        *count += 1;
+        format!("{thing} {count}")
+    };
+    things.into_iter().map(&mut number).collect()
+}
+
+fn names_in(directory: &str) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+}

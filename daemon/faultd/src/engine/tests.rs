@@ -1,0 +1,138 @@
+//! The engine with a stand-in for the kernel and a clock that tests turn.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use faultd_api::fault::{FaultRequest, PacketCounts};
+use faultd_kernel::{
+    datapath::{DatapathError, Hook, InterfaceReference, RuleId, RulePlan},
+    namespace::Namespace,
+};
+use tokio::{sync::mpsc, time::sleep};
+
+use super::{Application, EngineError, EngineHandle, FaultOwner, RulePort, Selection, owner::Owner};
+use crate::{
+    fault::{FaultSpec, backend::ChosenBackend},
+    metrics::Metrics,
+    target::ResolvedTarget,
+};
+
+/// Rules that would be in the kernel, and the hook at which the stand-in refuses.
+#[derive(Clone, Default)]
+struct FakeKernel {
+    rules: Arc<Mutex<Vec<(RuleId, RulePlan)>>>,
+    last: Arc<Mutex<u64>>,
+    refuses: Option<Hook>,
+}
+
+impl RulePort for FakeKernel {
+    fn prepare(&mut self, _interface: &InterfaceReference) -> Result<(), DatapathError> {
+        Ok(())
+    }
+
+    fn release(&mut self, _interface: &InterfaceReference) {}
+
+    fn add(&mut self, plan: RulePlan) -> Result<(RuleId, u64), DatapathError> {
+        if self.refuses == Some(plan.hook) {
+            return Err(DatapathError::NoAttachKind);
+        }
+        let mut last = self.last.lock().unwrap();
+        *last += 1;
+        self.rules.lock().unwrap().push((RuleId::new(*last), plan));
+        Ok((RuleId::new(*last), *last))
+    }
+
+    fn remove(&mut self, rule: RuleId) -> Result<(u64, PacketCounts), DatapathError> {
+        self.rules.lock().unwrap().retain(|(id, _)| *id != rule);
+        Ok((0, PacketCounts { matched: 1, ..PacketCounts::default() }))
+    }
+
+    fn counts(&mut self, _rule: RuleId) -> Result<PacketCounts, DatapathError> {
+        Ok(PacketCounts::default())
+    }
+}
+
+impl FakeKernel {
+    fn rules(&self) -> usize {
+        self.rules.lock().unwrap().len()
+    }
+}
+
+fn engine(kernel: &FakeKernel) -> EngineHandle {
+    let (sender, commands) = mpsc::channel(1);
+    let mut owner = Owner::new(kernel.clone(), Metrics::new().unwrap());
+    tokio::spawn(async move { owner.serve(commands).await });
+    EngineHandle::new(sender)
+}
+
+fn application(target: &str, change: impl FnOnce(&mut FaultRequest)) -> Application {
+    let mut request =
+        FaultRequest { target: target.into(), delay_ns: Some(1_000_000), ..FaultRequest::default() };
+    change(&mut request);
+    let interface =
+        InterfaceReference { namespace: Namespace::current().unwrap(), index: 1, name: "lo".into() };
+    Application {
+        spec: FaultSpec::checked(&request).unwrap(),
+        target: ResolvedTarget { name: target.into(), interfaces: vec![interface] },
+        backend: ChosenBackend { holding: None, name: "relay".into(), reason: "test".into() },
+        owner: FaultOwner::Daemon,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_ends_at_its_deadline_and_not_before() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    engine.add(application("a", |request| request.hold_for_ns = Some(10_000_000_000))).await.unwrap();
+    sleep(Duration::from_millis(9_900)).await;
+    assert_eq!(engine.list().await.unwrap().len(), 1);
+    sleep(Duration::from_millis(200)).await;
+    assert_eq!((engine.list().await.unwrap().len(), kernel.rules()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_an_owner_ends_its_faults_and_nobody_elses() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    for (target, connection) in [("a", 1), ("b", 2)] {
+        let owner = FaultOwner::Connection(connection);
+        engine.add(Application { owner, ..application(target, |_| {}) }).await.unwrap();
+    }
+    let cleared = engine.clear(Selection::Owner(FaultOwner::Connection(1))).await.unwrap();
+    assert_eq!(cleared.iter().map(|fault| fault.status.target.as_str()).collect::<Vec<_>>(), ["a"]);
+    assert_eq!(kernel.rules(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_fault_in_the_same_direction_is_refused_with_the_first_ones_id() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    let first = engine.add(application("a", |_| {})).await.unwrap();
+    let refused = engine.add(application("a", |request| request.direction = faultd_api::fault::Direction::Both)).await;
+    assert!(matches!(refused, Err(EngineError::Occupied { id, .. }) if id == first.status.id));
+    let ingress = application("a", |request| request.direction = faultd_api::fault::Direction::Ingress);
+    assert!(engine.add(ingress).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_which_one_rule_is_refused_leaves_no_rule() {
+    let kernel = FakeKernel { refuses: Some(Hook::Egress), ..FakeKernel::default() };
+    let engine = engine(&kernel);
+    let both = application("a", |request| request.direction = faultd_api::fault::Direction::Both);
+    assert!(matches!(engine.add(both).await, Err(EngineError::NotApplied { .. })));
+    assert_eq!((engine.list().await.unwrap().len(), kernel.rules()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stop_of_the_engine_removes_everything() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    for target in ["a", "b", "c"] {
+        engine.add(application(target, |_| {})).await.unwrap();
+    }
+    engine.stop().await;
+    assert_eq!(kernel.rules(), 0);
+    assert!(matches!(engine.list().await, Err(EngineError::Stopping)));
+}

@@ -1,0 +1,304 @@
+//! Faults on running containers of a real engine: the caller's, or one that is started for these
+//! tests. Packets go from the host to containers that the test has made, and nowhere else.
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot be set up has failed, and JSON is indexed by what must be there"
+)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use faultd_testkit::{
+    command::{Answer, run, wait_until},
+    daemon_under_test::DaemonUnderTest,
+    skip,
+    traces::processes,
+};
+use serde_json::Value;
+
+const FAULTD: &str = env!("CARGO_BIN_EXE_faultd");
+/// For anything that an engine is asked to do.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two pings, in seconds.
+const PING_INTERVAL: &str = "0.01";
+/// What a healthy round trip on one machine never reaches, however busy the machine is for a moment.
+const CLEARLY_FASTER: f64 = 25.0;
+
+static LAST_NUMBER: AtomicU32 = AtomicU32::new(0);
+/// The engine of the tests that run now: the last of them stops it.
+static SHARED_ENGINE: Mutex<Weak<Engine>> = Mutex::new(Weak::new());
+
+/// A container engine, with an image that needs no registry.
+struct Engine {
+    folder: PathBuf,
+    host: String,
+    image: String,
+}
+
+impl Engine {
+    /// The engine; nothing, and a counted skip, where there is none and none can be started.
+    fn get(test_name: &str) -> Option<Arc<Self>> {
+        let mut shared = SHARED_ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = shared.upgrade() {
+            return Some(engine);
+        }
+        for program in ["docker", "ping"] {
+            if !is_installed(program) {
+                skip(test_name, &format!("there is no program {program}"));
+                return None;
+            }
+        }
+        let engine = Arc::new(Self::start());
+        *shared = Arc::downgrade(&engine);
+        Some(engine)
+    }
+
+    fn start() -> Self {
+        let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("faultd-test-{}-engine-{number}", std::process::id()));
+        let answer = script("start", &folder).succeeded();
+        let value = |name: &str| {
+            let found = answer.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+            found.unwrap_or_else(|| panic!("no {name}: {answer:#?}")).to_owned()
+        };
+        Self { host: value("DOCKER_HOST"), image: value("IMAGE"), folder }
+    }
+
+    fn docker(&self, words: &str) -> Answer {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", &self.host).args(words.split_whitespace());
+        run(command, PATIENCE).succeeded()
+    }
+
+    /// Starts a container that does nothing; `options` are those of `docker run`.
+    fn container(self: &Arc<Self>, options: &str) -> Container {
+        let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("faultd-test-{}-{number}", std::process::id());
+        self.docker(&format!("run --detach --name {name} {options} {} sleep 600", self.image));
+        Container { engine: Arc::clone(self), name }
+    }
+
+    /// A daemon that asks this engine.
+    fn faultd(&self) -> DaemonUnderTest {
+        DaemonUnderTest::start_with(FAULTD, &[("DOCKER_HOST", &self.host)], &[])
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let stopped = script("stop", &self.folder);
+        let folder = self.folder.display().to_string();
+        let left = processes(|command| command.contains(&folder));
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        if !std::thread::panicking() {
+            stopped.succeeded();
+            assert!(left.is_empty(), "the engine left behind: {left:?}");
+            assert!(!mounts.contains(&folder), "the engine left mounts behind: {mounts}");
+            assert!(!self.folder.exists(), "the engine left {folder} behind");
+        }
+    }
+}
+
+/// A running container, removed with the test.
+struct Container {
+    engine: Arc<Engine>,
+    name: String,
+}
+
+impl Container {
+    fn address(&self) -> String {
+        let format = "{{.NetworkSettings.IPAddress}}";
+        self.engine.docker(&format!("inspect --format {format} {}", self.name)).stdout.trim().to_owned()
+    }
+
+    /// The host's side of its interface, found by numbers that the kernel shows on either side.
+    fn interface(&self) -> String {
+        let peer = self.engine.docker(&format!("exec {} cat /sys/class/net/eth0/iflink", self.name)).stdout;
+        let index = |entry: &fs::DirEntry| fs::read_to_string(entry.path().join("ifindex")).unwrap_or_default();
+        let mut links = fs::read_dir("/sys/class/net").expect("interfaces").flatten();
+        let link = links.find(|entry| index(entry).trim() == peer.trim()).expect("the other side");
+        link.file_name().into_string().expect("a name")
+    }
+
+    /// Pings it from the host.
+    fn ping(&self, count: usize) -> Ping {
+        let mut command = Command::new("ping");
+        command.env("LC_ALL", "C").args(["-n", "-W", "1", "-i", PING_INTERVAL, "-c", &count.to_string()]);
+        command.arg(self.address());
+        let answer = run(command, PATIENCE);
+        let time = |line: &str| line.split_once(" time=")?.1.strip_suffix(" ms")?.parse().ok();
+        let mut milliseconds: Vec<f64> = answer.stdout.lines().filter_map(time).collect();
+        milliseconds.sort_by(f64::total_cmp);
+        Ping { sent: count, milliseconds }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        self.engine.docker(&format!("rm --force {}", self.name));
+    }
+}
+
+/// The round trips of those pings that were answered, in order of their length.
+struct Ping {
+    sent: usize,
+    milliseconds: Vec<f64>,
+}
+
+impl Ping {
+    fn median(&self) -> f64 {
+        *self.milliseconds.get(self.milliseconds.len() / 2).expect("at least one answer")
+    }
+
+    fn lost(&self) -> usize {
+        self.sent - self.milliseconds.len()
+    }
+}
+
+fn script(verb: &str, folder: &Path) -> Answer {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/docker-engine.sh"));
+    command.arg(verb).arg(folder);
+    run(command, PATIENCE)
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
+}
+
+/// The only fault that holds.
+fn fault(daemon: &DaemonUnderTest) -> Value {
+    let faults = daemon.faultctl("-o json fault ls").json()["faults"].take();
+    assert_eq!(faults.as_array().map(Vec::len), Some(1), "{faults}");
+    faults[0].clone()
+}
+
+fn faults_are_gone(daemon: &DaemonUnderTest) -> bool {
+    daemon.faultctl("-o json fault ls").json()["faults"] == serde_json::json!([])
+}
+
+/// One line on stderr, nothing on stdout, and this exit code.
+fn assert_refused(answer: &Answer, code: i32, reason: &str) {
+    assert_eq!((answer.code, answer.stdout.as_str()), (Some(code), ""), "{answer:#?}");
+    assert_eq!(answer.stderr.lines().count(), 1, "{answer:#?}");
+    assert!(answer.stderr.contains(reason), "no '{reason}': {answer:#?}");
+}
+
+#[test]
+fn a_container_is_as_slow_and_as_lossy_as_was_asked() {
+    let Some(engine) = Engine::get("a_container_is_as_slow_and_as_lossy_as_was_asked") else { return };
+    let container = engine.container("");
+    let daemon = engine.faultd();
+    let name = &container.name;
+    let before = container.ping(20);
+    assert!(before.lost() == 0 && before.median() < CLEARLY_FASTER, "{}", before.median());
+
+    daemon.faultctl(&format!("fault add {name} --delay 50ms --loss 5% --seed 5 --for 60s")).succeeded();
+    let during = container.ping(600);
+    let added = during.median() - before.median();
+    assert!((49.9..80.0).contains(&added), "the delay of 50 ms added {added} ms");
+    // 30 are expected; each bound is further away than three standard deviations.
+    assert!((10..=60).contains(&during.lost()), "a loss of 5 % lost {} of {}", during.lost(), during.sent);
+
+    let fault = fault(&daemon);
+    assert_eq!((&fault["target"], &fault["kind"], &fault["state"]), (&name.as_str().into(), &"delay+loss".into(), &"effective".into()));
+    assert_eq!(fault["interface"], container.interface());
+    let packets = |verdict: &str| fault["packets"][verdict].as_u64().expect("a count");
+    // Neighbours ask for addresses now and then, and their packets are as slow and as lossy.
+    assert!(packets("matched") >= 600 && packets("dropped") >= during.lost() as u64, "{fault}");
+    assert_eq!(packets("delayed") + packets("dropped"), packets("matched"), "{fault}");
+    assert_eq!((packets("unintended"), packets("expired")), (0, 0), "{fault}");
+
+    daemon.faultctl(&format!("fault rm {}", fault["id"].as_str().expect("an id"))).succeeded();
+    let after = container.ping(20);
+    assert!(after.lost() == 0 && after.median() < CLEARLY_FASTER, "{}", after.median());
+}
+
+#[test]
+fn a_fault_on_a_container_ends_by_its_deadline_or_when_it_is_cleared() {
+    let Some(engine) = Engine::get("a_fault_on_a_container_ends_by_its_deadline_or_when_it_is_cleared") else { return };
+    let container = engine.container("");
+    let daemon = engine.faultd();
+    let name = &container.name;
+    daemon.faultctl(&format!("fault add {name} --delay 50ms --for 3s")).succeeded();
+    assert!(container.ping(5).median() >= 50.0);
+    assert!(wait_until(PATIENCE, || faults_are_gone(&daemon)));
+    assert!(container.ping(5).median() < CLEARLY_FASTER);
+
+    daemon.faultctl(&format!("fault add {name} --delay 50ms --direction both --detach")).succeeded();
+    assert!(container.ping(5).median() >= 100.0, "50 ms on the way there and 50 ms back");
+    let again = daemon.faultctl(&format!("fault add {name} --loss 5% --detach"));
+    assert_refused(&again, 1, &fault(&daemon)["id"].as_str().expect("an id").to_owned());
+    assert_eq!(daemon.faultctl(&format!("-o json fault clear {name}")).json()["count"], 1);
+    assert!(container.ping(5).median() < CLEARLY_FASTER);
+}
+
+#[test]
+fn a_container_that_is_stopped_under_a_fault_does_no_harm() {
+    let Some(engine) = Engine::get("a_container_that_is_stopped_under_a_fault_does_no_harm") else { return };
+    let container = engine.container("");
+    let daemon = engine.faultd();
+    let name = &container.name;
+    let add = || daemon.faultctl(&format!("fault add {name} --delay 50ms --loss 1% --detach"));
+    add().succeeded();
+    container.ping(5);
+    engine.docker(&format!("stop --time 0 {name}"));
+    assert_refused(&daemon.faultctl(&format!("fault add {name} --delay 5ms")), 1, "is not running: start it first");
+    assert_eq!(fault(&daemon)["target"], name.as_str());
+    assert!(daemon.faultctl("-o json target ls").json()["targets"].as_array().is_some());
+
+    // Its new interface is another one, which the fault of the old one does not concern.
+    engine.docker(&format!("start {name}"));
+    assert!(container.ping(5).median() < CLEARLY_FASTER);
+    assert_eq!(daemon.faultctl(&format!("-o json fault clear {name}")).json()["count"], 1);
+    assert!(faults_are_gone(&daemon));
+    add().succeeded();
+    assert!(container.ping(5).median() >= 50.0);
+    assert_eq!(fault(&daemon)["interface"], container.interface());
+    daemon.faultctl("fault clear").succeeded();
+}
+
+#[test]
+fn containers_are_listed_with_what_stands_in_the_way_of_a_fault() {
+    let Some(engine) = Engine::get("containers_are_listed_with_what_stands_in_the_way_of_a_fault") else { return };
+    let (bridged, of_host) = (engine.container(""), engine.container("--network host"));
+    let isolated = engine.container("--network none");
+    let daemon = engine.faultd();
+    let listed = daemon.faultctl("-o json target ls").json()["targets"].take();
+    let target = |container: &Container| {
+        let mut targets = listed.as_array().expect("targets").iter();
+        targets.find(|target| target["name"] == container.name).expect("a container in the list").clone()
+    };
+    assert_eq!(target(&bridged)["kind"], "docker");
+    assert_eq!(target(&bridged)["addresses"][0], bridged.address());
+    assert_eq!((&target(&bridged)["interface"], &target(&bridged)["problem"]), (&bridged.interface().into(), &Value::Null));
+    for container in [&of_host, &isolated] {
+        let reason = format!("container '{}' has no veth on this host", container.name);
+        assert!(target(container)["problem"].as_str().is_some_and(|problem| problem.starts_with(&reason)));
+        let added = daemon.faultctl(&format!("fault add {} --delay 5ms --for 1s", container.name));
+        assert_refused(&added, 1, &reason);
+    }
+    let unknown = daemon.faultctl("fault add faultd-test-nobody --delay 5ms --for 1s");
+    assert_refused(&unknown, 3, "no lab host and no running container is named 'faultd-test-nobody'; see");
+    assert!(faults_are_gone(&daemon));
+}
+
+#[test]
+fn without_an_engine_containers_are_unknown_and_the_reason_is_given() {
+    let nobody = std::env::temp_dir().join(format!("faultd-test-{}-no-engine", std::process::id()));
+    let host = format!("unix://{}", nobody.display());
+    let daemon = DaemonUnderTest::start_with(FAULTD, &[("DOCKER_HOST", &host)], &[]);
+    let answer = daemon.faultctl("fault add web --delay 5ms --for 1s");
+    assert_refused(&answer, 3, &format!("named 'web' (no container engine answers at {host}: "));
+    assert_eq!(daemon.faultctl("-o json target ls").json()["targets"], serde_json::json!([]));
+}
