@@ -9,7 +9,7 @@ pub const RUN_PATH: &str = "/org/faultd/Engine1/run";
 /// The private socket on which the daemon always listens, unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/faultd/bus";
 /// Where the daemon keeps labs and journals, unless told otherwise.
-pub const DEFAULT_STATE_DIRECTORY: &str = "/run/faultd/state";
+pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/faultd";
 /// Where `/metrics` is served, unless told otherwise.
 pub const DEFAULT_METRICS_ADDRESS: &str = "127.0.0.1:9920";
 /// Where plugins are looked for, unless told otherwise.

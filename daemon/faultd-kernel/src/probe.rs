@@ -97,9 +97,9 @@ pub fn probe(ebpf_object: &[u8]) -> Result<Capabilities, ProbeError> {
         tcx: probe_attach(ebpf_object, &scratch, &veth, AttachKind::Tcx),
         clsact: probe_attach(ebpf_object, &scratch, &veth, AttachKind::Clsact),
         tap: probe_tap(&scratch),
-        fq: support(traffic_control::add_fq(&mut netlink, veth.index)),
+        fq: discipline("sch_fq", traffic_control::add_fq(&mut netlink, veth.index)),
         // On the other end, for a root queueing discipline is not added where there is one.
-        netem: support(probe_netem(&mut netlink, &scratch)),
+        netem: discipline("sch_netem", probe_netem(&mut netlink, &scratch)),
     })
 }
 
@@ -115,6 +115,16 @@ fn support<T, E: Error>(result: Result<T, E>) -> Support {
     match result {
         Ok(_) => Support::Available,
         Err(error) => Support::Missing { reason: error_chain(&error) },
+    }
+}
+
+/// The kernel says "no such file" of a queueing discipline that it does not have.
+fn discipline(module: &str, added: Result<(), NetlinkError>) -> Support {
+    match added {
+        Err(error) if error.means_absent() => {
+            Support::Missing { reason: format!("this kernel has no {module}, built in or as a module") }
+        }
+        added => support(added),
     }
 }
 

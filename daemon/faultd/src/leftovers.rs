@@ -19,7 +19,7 @@ use faultd_kernel::{
 };
 use rustix::fs::{FlockOperation, flock};
 
-use crate::lab::Labs;
+use crate::lab::{self, Labs};
 
 /// Every living faultd holds a shared lock on this file, so that one that starts knows whether
 /// others live. The kernel drops the lock with the process, however it ends.
@@ -120,28 +120,15 @@ fn namespaces_of_labs() -> Vec<String> {
 
 /// A namespace with processes in it would live on without its name.
 fn end_processes_in(name: &str) -> Vec<String> {
-    let Ok(wanted) = Namespace::open_named(name) else { return Vec::new() };
-    let mut report = Vec::new();
-    for pid in process_ids() {
-        if Namespace::of_process(pid).is_ok_and(|of_process| of_process == wanted)
-            && let Ok(process) = ProcessIdentity::of(pid)
-        {
-            report.push(match process.stop(TERMINATION_GRACE) {
-                Ok(()) => format!("process {pid} in {name}: ended"),
-                Err(error) => format!("process {pid} in {name}: {error}"),
-            });
-        }
-    }
-    report
-}
-
-fn process_ids() -> Vec<u32> {
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+    let end = |process: ProcessIdentity| match process.stop(TERMINATION_GRACE) {
+        Ok(()) => format!("process {} in {name}: ended", process.pid),
+        Err(error) => format!("process {} in {name}: {error}", process.pid),
+    };
+    lab::processes_in(name).into_iter().map(end).collect()
 }
 
 fn memory_directories() -> Vec<PathBuf> {
-    let entries = fs::read_dir(Path::new(crate::lab::MEMORY_DIRECTORY)).into_iter().flatten().flatten();
+    let entries = fs::read_dir(Path::new(lab::MEMORY_DIRECTORY)).into_iter().flatten().flatten();
     let ours = |path: &PathBuf| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("faultd-"))
     };

@@ -118,15 +118,15 @@ struct Query {
 fn queries() -> Vec<Query> {
     let text = fs::read_to_string(grafana("dashboards/run.json")).expect("the dashboard");
     let dashboard: Value = serde_json::from_str(&text).expect("a dashboard in JSON");
-    let of = |title: &Value, target: &Value| Query {
-        title: title.as_str().expect("a title").to_owned(),
+    let of = |kind: &str, title: &Value, target: &Value| Query {
+        title: format!("{kind} {}", title.as_str().expect("a title")),
         expression: filled_in(target["expr"].as_str().expect("an expression"), &dashboard),
     };
     let panels = items(&dashboard, "/panels").iter();
-    let of_panels = panels.flat_map(|panel| items(panel, "/targets").iter().map(move |target| (&panel["title"], target)));
+    let of_panel = |panel| items(panel, "/targets").iter().map(move |target| ("panel", &panel["title"], target));
     let annotations = items(&dashboard, "/annotations/list").iter().filter(|annotation| annotation["builtIn"] != 1);
-    let of_annotations = annotations.map(|annotation| (&annotation["name"], annotation));
-    of_panels.chain(of_annotations).map(|(title, target)| of(title, target)).collect()
+    let of_annotations = annotations.map(|annotation| ("shade", &annotation["name"], annotation));
+    panels.flat_map(of_panel).chain(of_annotations).map(|(kind, title, target)| of(kind, title, target)).collect()
 }
 
 /// As Grafana does it when "All" is chosen, at a scrape interval of a second.
@@ -240,15 +240,17 @@ fn every_panel_of_the_dashboard_shows_what_happened_in_a_real_run() {
 
     let (answers, problems) = ask_all(&prometheus, begin, seconds_now());
     assert!(problems.is_empty(), "{problems:#?}");
-    let of = |title: &str| &answers.iter().find(|(of, _)| of == title).expect("a panel of that title").1;
+    let of = |title: &str| &answers.iter().find(|(of, _)| of == title).expect("something of that title").1;
     let most = |title: &str| of(title).iter().flat_map(Series::values).fold(0.0, f64::max);
-    assert_eq!(of("Run")[0].labels["label"], "scraped");
-    assert_eq!(most("Clients"), 10.0);
-    assert!(most("Throughput") > 10.0 && most("Latency") > 0.0);
-    assert_eq!((most("Delay"), most("Loss"), most("Faults")), (0.05, 0.01, 2.0));
-    assert_eq!(most("Clean-up failures"), 0.0);
-    let leaders = of("Member roles").iter().filter(|member| member.values().any(|role| role == 2.0));
-    assert!(leaders.count() >= 1 && of("Member roles").len() == 3, "{:?}", of("Member roles"));
-    let phases: Vec<f64> = of("Run phase").iter().flat_map(Series::values).collect();
+    assert_eq!(of("panel Run")[0].labels["label"], "scraped");
+    assert_eq!(most("panel Clients"), 10.0);
+    assert!(most("panel Throughput") > 10.0 && most("panel Latency") > 0.0);
+    assert_eq!((most("panel Delay"), most("panel Loss"), most("panel Faults")), (0.05, 0.01, 2.0));
+    assert_eq!(most("panel Clean-up failures"), 0.0);
+    let leaders = of("panel Member roles").iter().filter(|member| member.values().any(|role| role == 2.0));
+    assert!(leaders.count() >= 1 && of("panel Member roles").len() == 3, "{:?}", of("panel Member roles"));
+    let shaded = of("shade Delay").iter().flat_map(Series::values).filter(|on| *on == 1.0).count();
+    assert!((5..=9).contains(&shaded), "7 s with a delay are shaded for {shaded} s");
+    let phases: Vec<f64> = of("panel Run phase").iter().flat_map(Series::values).collect();
     assert!((1..=5).all(|phase| phases.contains(&f64::from(phase))), "{phases:?}");
 }

@@ -64,7 +64,10 @@ pub(crate) fn results(verb: ResultsVerb, output: Format) -> Result<(), CommandEr
 }
 
 fn list(directory: &Path, output: Format) -> Result<(), CommandError> {
-    let rows: Vec<ResultRow> = folder::list(directory)?.into_iter().map(to_row).collect();
+    // Nobody has run anything here yet: that is an empty list, unless the directory was named.
+    let none_yet = directory == Path::new(OUTPUTS) && !directory.exists();
+    let entries = if none_yet { Vec::new() } else { folder::list(directory)? };
+    let rows: Vec<ResultRow> = entries.into_iter().map(to_row).collect();
     output.many("result", &rows, |rows| {
         let header =
             ["FOLDER", "STATUS", "FAULT", "OPS/S", "P50 MS", "P99 MS", "ERRORS", "DEGRADATION", "RECOVERY"];

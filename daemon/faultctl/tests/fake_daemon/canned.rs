@@ -58,7 +58,7 @@ pub(crate) fn lab() -> LabStatus {
         process: "running".into(),
         pid: 7,
         namespace: "faultd-etcd-etcd0".into(),
-        log: "/run/faultd/state/etcd0.log".into(),
+        log: "/var/lib/faultd/logs/etcd/etcd0.log".into(),
     };
     LabStatus {
         name: "etcd".into(),

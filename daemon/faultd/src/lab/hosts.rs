@@ -131,8 +131,12 @@ pub(super) fn switch_interfaces(record: &LabRecord) -> Result<Vec<(Namespace, li
 /// Takes everything of a lab away, going on after errors, which are answered one line each.
 pub(super) fn tear_down(record: &LabRecord) -> Vec<String> {
     let mut failures = Vec::new();
-    let processes: Vec<ProcessIdentity> =
+    let mut processes: Vec<ProcessIdentity> =
         record.members.iter().filter_map(|member| member.process).map(ProcessIdentity::from).collect();
+    // A daemon that was killed may have started a member and not written that down.
+    processes.extend(record.members.iter().flat_map(|member| processes_in(&member.namespace)));
+    processes.sort_by_key(|process| process.pid);
+    processes.dedup();
     end_processes(&processes, &mut failures);
     // The veth pairs and the bridge go with their namespaces; the members' first, so that the
     // switch's namespace is not kept alive by a pair that is still being taken apart.
@@ -147,6 +151,15 @@ pub(super) fn tear_down(record: &LabRecord) -> Vec<String> {
         _ => {}
     }
     failures
+}
+
+/// The processes in a namespace that has a name; in one without, nobody could find them.
+pub(crate) fn processes_in(namespace_name: &str) -> Vec<ProcessIdentity> {
+    let Ok(wanted) = Namespace::open_named(namespace_name) else { return Vec::new() };
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let inside = pids.filter(|pid| Namespace::of_process(*pid).is_ok_and(|of_process| of_process == wanted));
+    inside.filter_map(|pid| ProcessIdentity::of(pid).ok()).collect()
 }
 
 fn end_processes(processes: &[ProcessIdentity], failures: &mut Vec<String>) {

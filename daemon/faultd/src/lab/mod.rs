@@ -32,6 +32,7 @@ use faultd_kernel::{
 };
 
 pub use self::{adopt::recover, description::DescriptionError};
+pub(crate) use self::hosts::processes_in;
 use self::{description::LabDescription, record::LabRecord};
 use crate::{
     cluster::{Cluster, RoleObserver, role_text},
