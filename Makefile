@@ -22,7 +22,7 @@ demo: setup-demo build
 	@xtask/demo.sh
 
 test: setup-test build
-	@$(step) 'running the tests' cargo xtask test
+	@$(step) --last 'running the tests' cargo xtask test
 
 build:
 	@$(step) 'building xtask' cargo build --release --package xtask

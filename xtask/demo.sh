@@ -2,8 +2,7 @@
 # `make demo`: the main job as a person would type it, on a daemon of its own. Results go to outputs/.
 #
 # The daemon listens on a private socket, so that nothing on this machine is asked or disturbed. However
-# this ends, the lab is taken down and the daemon ended, and what the machine had before is compared with
-# what it has after.
+# this ends, the lab is taken down and the daemon ended, and it is checked that nothing is left.
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -29,11 +28,14 @@ shown() {
     faultctl "$@"
 }
 
-# The names of what a lab consists of: interfaces, network namespaces, etcd processes.
-machine() {
-    ls /sys/class/net
-    ls /run/netns 2>/dev/null || true
-    grep --no-messages --line-regexp --with-filename etcd /proc/[0-9]*/comm || true
+# What there is of this lab and of faults: namespaces, devices, processes and data.
+traces() {
+    local process
+    find /run/netns /dev/shm -maxdepth 1 -name 'faultd-etcd*' 2>/dev/null || true
+    find /sys/class/net -maxdepth 1 -name 'fltd-*'
+    for process in /proc/[0-9]*; do
+        [[ $(tr '\0' ' ' 2>/dev/null <"$process/cmdline") != etcd*faultd-etcd/* ]] || echo "process ${process#/proc/}"
+    done
 }
 
 end_daemon() {
@@ -49,15 +51,14 @@ end_daemon() {
     daemon=
 }
 
-# A traced process that was just killed may still be seen for a moment, hence the second look.
 nothing_is_left() {
     local tries
     for ((tries = 0; tries < 20; tries++)); do
-        [[ $(machine) == "$before" ]] && return 0
+        [[ $(traces) == "$before" ]] && return 0
         sleep 0.1
     done
-    say "demo: the machine is not as it was before:"
-    diff <(printf '%s\n' "$before") <(machine) >&2
+    say "demo: this was left behind (<: gone, >: new):"
+    diff <(printf '%s\n' "$before") <(traces) >&2
 }
 
 finish() {
@@ -71,7 +72,7 @@ finish() {
     if [[ -n ${SUDO_UID:-} && -d outputs ]]; then chown -R "$SUDO_UID:$SUDO_GID" outputs; fi
     if [[ $status == 0 ]]; then
         say "the results are in $root/outputs"
-        say "nothing is left: interfaces, namespaces and processes are as before (demo: $((SECONDS / 60)) min $((SECONDS % 60)) s)"
+        say "nothing is left behind: no interface, namespace or process (demo: $((SECONDS / 60)) min $((SECONDS % 60)) s)"
         rm -rf "$folder"
     else
         say "demo: ended with status $status; the daemon's log is $log"
@@ -102,7 +103,7 @@ start_daemon() {
     return 1
 }
 
-before=$(machine)
+before=$(traces)
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

@@ -21,22 +21,23 @@ private_socket() { echo "unix://$folder/docker.sock"; }
 fail() { printf 'docker-engine: %s\n' "$*" >&2; exit 1; }
 answers() { timeout 5 docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
 
-# Prints the first free name with its number; the number chooses the subnet too.
+# The number of the first free name; it chooses the subnet too. No interface may be called as faultd's
+# own are (fltd-), or faultd would take it for one that was left behind.
 free_bridge() {
     local number
     for number in {0..9}; do
-        [[ -e /sys/class/net/fltd-dk$number ]] || { echo "$number"; return; }
+        [[ -e /sys/class/net/ftdock$number ]] || { echo "$number"; return; }
     done
-    fail "fltd-dk0 to fltd-dk9 are all there: remove them with ip link del"
+    fail "ftdock0 to ftdock9 are all there: remove them with ip link del"
 }
 
 add_bridge() {
     local number
     number=$(free_bridge)
-    ip link add "fltd-dk$number" type bridge
-    echo "fltd-dk$number" >"$folder/bridge"
-    ip address add "10.213.$number.1/24" dev "fltd-dk$number"
-    ip link set "fltd-dk$number" up
+    ip link add "ftdock$number" type bridge
+    echo "ftdock$number" >"$folder/bridge"
+    ip address add "10.214.$number.1/24" dev "ftdock$number"
+    ip link set "ftdock$number" up
 }
 
 start_engine() {

@@ -1,12 +1,19 @@
 #!/usr/bin/env bash
 # Runs one step of the Makefile: names it, says once a minute that it still runs, and how long it took.
 #
-#     step.sh 'what it does' COMMAND ARGUMENTS...
+#     step.sh [--last] 'what it does' COMMAND ARGUMENTS...
+#
+# After the --last step nothing more is said: the command's own last line shall be the last.
 
 set -uo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/toolchain.sh"
 use_host_toolchain
 
+last=
+if [[ $1 == --last ]]; then
+    last=yes
+    shift
+fi
 what=$1
 shift
 elapsed() { printf '%d:%02d' $((SECONDS / 60)) $((SECONDS % 60)); }
@@ -25,5 +32,5 @@ trap 'kill $!' EXIT
 "$@"
 status=$?
 [[ $status == 0 ]] && outcome=done || outcome="failed with status $status"
-printf '    %s: %s in %s\n' "$what" "$outcome" "$(elapsed)" >&2
+[[ -n $last ]] || printf '    %s: %s in %s\n' "$what" "$outcome" "$(elapsed)" >&2
 exit "$status"

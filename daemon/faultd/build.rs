@@ -9,7 +9,10 @@ fn main() {
     let object = env::var_os("FAULTD_EBPF_OBJECT").map_or(built, PathBuf::from);
     println!("cargo::rerun-if-changed={}", object.display());
     if !object.is_file() {
-        println!("cargo::error={} is missing: build the eBPF programs first, with `cargo xtask ebpf`", object.display());
+        println!(
+            "cargo::error={} is missing: build the eBPF programs first, with `cargo xtask ebpf`",
+            object.display()
+        );
     }
     println!("cargo::rustc-env=FAULTD_EBPF_OBJECT={}", object.display());
 }

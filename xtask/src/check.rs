@@ -20,7 +20,16 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     for folder in LINTED {
         let mut cargo = cargo_in(folder);
-        cargo.args(["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]);
+        cargo.args([
+            "clippy",
+            "--release",
+            "--workspace",
+            "--all-targets",
+            "--keep-going",
+            "--",
+            "-D",
+            "warnings",
+        ]);
         note(&mut failed, format!("cargo clippy in {folder}"), command::run(&mut cargo));
     }
     note(&mut failed, "cargo deny".to_owned(), licences());

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 
@@ -17,6 +18,7 @@ const KERNEL_CRATE: &str = "faultd-kernel";
 
 /// Runs all suites, lists what was skipped, and ends with "N passed, N failed, N skipped".
 pub(crate) fn run() -> Result<ExitCode> {
+    let start = Instant::now();
     let mut tally = Tally::default();
     let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
     workspace(&mut tally)?;
@@ -28,6 +30,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     if tally.failed() == 0 && !tally.is_good(strict) {
         println!("essential tests were skipped, which CI=true does not allow");
     }
+    println!("the tests took {} s", start.elapsed().as_secs());
     println!("{tally}");
     Ok(if tally.is_good(strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -82,7 +85,8 @@ fn skips_of(suite: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
 
 fn cargo_test(what: &[&str]) -> Result<Command> {
     let mut cargo = command::cargo();
-    cargo.args(["test", "--release", "--no-fail-fast"]).args(what);
+    // A quiet cargo makes the test programs quiet too, and then nobody learns which test was ignored.
+    cargo.args(["test", "--release", "--no-fail-fast"]).args(what).env("CARGO_TERM_QUIET", "false");
     as_root(&mut cargo)?;
     Ok(cargo)
 }

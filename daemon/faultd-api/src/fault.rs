@@ -84,7 +84,8 @@ pub struct FaultStatus {
     pub run: Option<String>,
     /// Time left, in nanoseconds; nothing for a fault without an end of its own.
     pub remaining_ns: Option<u64>,
-    /// `effective` once packets matched, `ineffective` before.
+    /// `effective` once packets matched, `ineffective` before, `gone` when the target's interface has
+    /// disappeared and the rule with it.
     pub state: String,
     /// What the programs counted.
     pub packets: PacketCounts,

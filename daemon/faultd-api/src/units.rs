@@ -71,7 +71,8 @@ pub fn nanoseconds(duration: Duration) -> u64 {
 /// A duration as people write it: `100ms`, `1.5s`, `2m`.
 #[must_use]
 pub fn duration_text(nanoseconds: u64) -> String {
-    const UNITS: [(u64, &str); 4] = [(60_000_000_000, "m"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+    const UNITS: [(u64, &str); 4] =
+        [(60_000_000_000, "m"), (1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
     for (size, unit) in UNITS {
         // A minute is only written as such when it is whole: 90 s says more than 1.5 m.
         if nanoseconds >= size && (unit != "m" || nanoseconds.is_multiple_of(size)) {
@@ -134,7 +135,10 @@ mod tests {
         assert_eq!(parse_delay("0s"), Err(UnitError::TooShort("0s".into())));
         assert_eq!(parse_delay("50"), Err(UnitError::NotADuration("50".into())));
         assert_eq!(parse_delay("fast"), Err(UnitError::NotADuration("fast".into())));
-        assert_eq!(parse_delay("9999h").map_err(|e| e.to_string()), Err("'9999h' is too long: at most 10m".into()));
+        assert_eq!(
+            parse_delay("9999h").map_err(|e| e.to_string()),
+            Err("'9999h' is too long: at most 10m".into())
+        );
         assert_eq!(parse_delay("NaNs"), Err(UnitError::NotADuration("NaNs".into())));
     }
 

@@ -19,7 +19,7 @@ use rustix::process::Signal;
 use crate::{
     command::{Answer, Running, run, wait_until},
     hosts::Host,
-    traces::Traces,
+    traces::{Traces, remove_labs},
 };
 
 /// How long the daemon may take to listen: it probes the kernel and takes over labs first.
@@ -36,7 +36,7 @@ const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 213, 0, 1);
 static LAST_NUMBER: AtomicU32 = AtomicU32::new(0);
 
 /// A daemon that a test has started. When it is dropped, its labs are taken down, it is stopped, and
-/// the host must be as it was.
+/// nothing of its labs may be left.
 #[derive(Debug)]
 pub struct DaemonUnderTest {
     faultd: PathBuf,
@@ -44,7 +44,6 @@ pub struct DaemonUnderTest {
     environment: Vec<(String, String)>,
     options: Vec<String>,
     process: Option<Running>,
-    before: Traces,
     labs: Mutex<Vec<String>>,
 }
 
@@ -73,7 +72,6 @@ impl DaemonUnderTest {
             environment: environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
             options: options.iter().map(|option| (*option).to_owned()).collect(),
             process: None,
-            before: Traces::of_labs(&[]),
             labs: Mutex::default(),
         }
     }
@@ -82,14 +80,14 @@ impl DaemonUnderTest {
     pub fn restart(&mut self) {
         self.process = None;
         let mut process = Running::start(self.command());
-        let listens = wait_until(STARTS_WITHIN, || {
-            process.stdout().contains("listening on ") || process.has_ended()
-        });
+        let listens =
+            wait_until(STARTS_WITHIN, || process.stdout().contains("listening on ") || process.has_ended());
         assert!(listens && !process.has_ended(), "faultd does not listen: {}", process.stderr());
         self.process = Some(process);
     }
 
     /// The command line of this daemon, to be started by other means.
+    #[expect(clippy::disallowed_methods, reason = "tests start processes")]
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.faultd);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -99,7 +97,9 @@ impl DaemonUnderTest {
         }
         let plugins = self.faultd.parent().expect("a target directory").join("../plugins");
         let own = [("--metrics", "127.0.0.1:0".to_owned()), ("--plugins", plugins.display().to_string())];
-        for (option, value) in own.iter().filter(|(option, _)| !self.options.iter().any(|given| given == option)) {
+        for (option, value) in
+            own.iter().filter(|(option, _)| !self.options.iter().any(|given| given == option))
+        {
             command.arg(option).arg(value);
         }
         command.args(&self.options);
@@ -150,7 +150,8 @@ impl DaemonUnderTest {
     /// Where /metrics is served.
     pub fn metrics_address(&self) -> SocketAddr {
         let said = self.process.as_ref().expect("a running daemon").stdout();
-        let address = said.lines().find_map(|line| line.strip_prefix("metrics on http://")?.strip_suffix("/metrics"));
+        let address =
+            said.lines().find_map(|line| line.strip_prefix("metrics on http://")?.strip_suffix("/metrics"));
         address.and_then(|address| address.parse().ok()).expect("the address of the metrics")
     }
 
@@ -165,6 +166,7 @@ impl DaemonUnderTest {
     }
 
     /// The command line of a `faultctl` that speaks to this daemon.
+    #[expect(clippy::disallowed_methods, reason = "tests start processes")]
     pub fn faultctl_command(&self, words: &str) -> Command {
         let faultctl = self.faultd.with_file_name("faultctl");
         assert!(faultctl.exists(), "{faultctl:?} is missing: run `cargo build --release -p faultctl`");
@@ -174,7 +176,7 @@ impl DaemonUnderTest {
         command
     }
 
-    /// A name for a lab that nobody else uses; the host is looked at for its traces in the end.
+    /// A name for a lab that nobody else uses; its traces are looked for in the end.
     pub fn lab_name(&self) -> String {
         let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("t{:x}-{number:x}", std::process::id());
@@ -200,14 +202,11 @@ impl DaemonUnderTest {
         Host { namespace, address: Ipv4Addr::new(a, b, c, first + position), outside }
     }
 
-    /// What there is of this daemon's labs, and the host's own interfaces and routes.
-    pub fn traces(&self) -> Traces {
-        Traces::of_labs(&self.labs.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// What its labs have left now that was not there before the daemon was started.
+    /// What there is of its labs once nothing more of them disappears: all that it has left where
+    /// none of them is up.
     pub fn left_over(&self) -> Vec<String> {
-        self.before.left_over_after(SETTLE_TIME, || self.traces())
+        let labs = self.labs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Traces::default().left_over_after(SETTLE_TIME, || Traces::of_labs(&labs))
     }
 
     fn take_labs_down(&self) {
@@ -244,6 +243,7 @@ impl Drop for DaemonUnderTest {
         }
         let stopped = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.stop()));
         let left = self.left_over();
+        remove_labs(&self.labs.lock().unwrap_or_else(PoisonError::into_inner));
         // What cannot be removed lies in a directory for temporary files.
         let _ = fs::remove_dir_all(&self.directory);
         if !thread::panicking() {

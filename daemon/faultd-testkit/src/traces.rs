@@ -7,31 +7,37 @@ use std::{
     time::{Duration, Instant},
 };
 
-use faultd_kernel::{LINK_NAME_PREFIX, link, namespace, namespace::Namespace};
+use aya::programs::tc::{SchedClassifier, TcAttachType};
+use faultd_kernel::{
+    datapath::InterfaceReference,
+    link, namespace,
+    namespace::Namespace,
+    residue::{self, Residue},
+};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Where labs keep data in memory.
 const MEMORY_DIRECTORY: &str = "/dev/shm";
 
-/// Namespaces, processes and data of some labs; the host's own interfaces and routes; and what a
-/// daemon holds open.
+/// Things that are there, each with a name that tells it from the others.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traces(pub BTreeSet<String>);
 
 impl Traces {
-    /// Looks for everything of these labs, and at the interfaces and routes of the host.
+    /// Namespaces, processes and data of these labs.
     pub fn of_labs(labs: &[String]) -> Self {
-        let prefixes: Vec<String> = labs.iter().map(|lab| format!("faultd-{lab}")).collect();
-        let is_ours = |name: &String| {
-            prefixes.iter().any(|prefix| name == prefix || name.starts_with(&format!("{prefix}-")))
-        };
+        let is_ours = |name: &String| labs.iter().any(|lab| is_of_lab(lab, name));
         let namespaces = namespace::list_named().into_iter().filter(is_ours);
         let mut things: BTreeSet<String> = namespaces.map(|name| format!("namespace {name}")).collect();
         let data = names_in(MEMORY_DIRECTORY).into_iter().filter(is_ours);
         things.extend(data.map(|name| format!("data {name}")));
-        things.extend(processes(|command| prefixes.iter().any(|prefix| command.contains(&format!("/{prefix}/")))));
-        things.extend(interfaces());
-        things.extend(routes());
+        things.extend(labs.iter().flat_map(|lab| processes_of_lab(lab)));
         Self(things)
+    }
+
+    /// Interfaces and routes of the host itself.
+    pub fn of_host() -> Self {
+        Self(interfaces().into_iter().chain(routes()).collect())
     }
 
     /// What a process holds: open files (programs, links, TAP devices, namespaces among them), threads
@@ -58,13 +64,34 @@ impl Traces {
     }
 }
 
-/// The processes whose command line contains a text, with their ids.
-pub fn processes(is_wanted: impl Fn(&str) -> bool) -> Vec<String> {
+/// Ends and removes what a failed test of these labs would leave on the machine.
+pub fn remove_labs(labs: &[String]) {
+    for lab in labs {
+        for process in processes_of_lab(lab) {
+            let pid = process.split(' ').nth(1).and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+            // It may have ended by itself meanwhile.
+            let _ = pid.map(|pid| kill_process(pid, Signal::KILL));
+        }
+        for name in namespace::list_named().into_iter().filter(|name| is_of_lab(lab, name)) {
+            let _ = namespace::remove_named(&name);
+        }
+        let _ = fs::remove_dir_all(format!("{MEMORY_DIRECTORY}/faultd-{lab}"));
+    }
+}
+
+/// Namespaces and directories of a lab are named alike.
+fn is_of_lab(lab: &str, name: &str) -> bool {
+    let rest = name.strip_prefix("faultd-").and_then(|name| name.strip_prefix(lab));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// The members of a lab that run, found by the directory of their data, with their ids.
+pub fn processes_of_lab(lab: &str) -> Vec<String> {
     let pids = names_in("/proc").into_iter().filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
     let command = |pid: String| Some((fs::read(format!("/proc/{pid}/cmdline")).ok()?, pid));
     pids.filter_map(command)
         .map(|(words, pid)| (String::from_utf8_lossy(&words).replace('\0', " "), pid))
-        .filter(|(command, _pid)| is_wanted(command))
+        .filter(|(command, _pid)| command.contains(&format!("/faultd-{lab}/")))
         .map(|(command, pid)| format!("process {pid} {command}"))
         .collect()
 }
@@ -89,10 +116,25 @@ fn routes() -> Vec<String> {
     ours.map(|line| format!("route {}", route(line))).collect()
 }
 
-/// Rule devices that faultd makes in a namespace have names with this prefix.
-pub fn rule_devices(namespace: &Namespace) -> Vec<String> {
-    let links = link::list(namespace).expect("links of a namespace");
-    links.into_iter().map(|link| link.name).filter(|name| name.starts_with(LINK_NAME_PREFIX)).collect()
+/// What carries out faults at an interface: programs attached to it, and the devices that faultd makes
+/// in its namespace.
+pub fn rule_parts(interface: &InterfaceReference) -> Vec<String> {
+    let mut parts = tcx_programs(interface);
+    let found = residue::find(std::slice::from_ref(&interface.namespace)).expect("links of a namespace");
+    // Somebody's labs may be up meanwhile.
+    parts.extend(
+        found.iter().filter(|part| !matches!(part, Residue::Namespace { .. })).map(ToString::to_string),
+    );
+    parts
+}
+
+/// A kernel without TCX has no such programs; what it has instead counts as residue.
+fn tcx_programs(interface: &InterfaceReference) -> Vec<String> {
+    let attached =
+        |side| SchedClassifier::query_tcx(&interface.name, side).map_or(0, |(_, programs)| programs.len());
+    let count = || attached(TcAttachType::Ingress) + attached(TcAttachType::Egress);
+    let count = interface.namespace.run(count).expect("inside the namespace");
+    vec![format!("TCX program at {}", interface.name); count]
 }
 
 /// A socket is told by its number, which differs each time.
@@ -103,7 +145,8 @@ fn kind_of(target: &str) -> String {
 /// Workers of a runtime come and go as there is work.
 fn threads(pid: u32) -> Vec<String> {
     let tasks = names_in(&format!("/proc/{pid}/task"));
-    let names = tasks.iter().filter_map(|task| fs::read_to_string(format!("/proc/{pid}/task/{task}/comm")).ok());
+    let names =
+        tasks.iter().filter_map(|task| fs::read_to_string(format!("/proc/{pid}/task/{task}/comm")).ok());
     let lasting = names.filter(|name| !name.starts_with("tokio-"));
     lasting.map(|name| format!("thread {}", name.trim_end())).collect()
 }

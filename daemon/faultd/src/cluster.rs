@@ -109,7 +109,9 @@ impl Cluster {
     /// # Errors
     /// When nobody has that role or name.
     pub fn member(&self, asked: &str, roles: &[MemberRole]) -> Result<(&ClusterMember, Role), RoleError> {
-        let role_of = |name: &str| roles.iter().find(|role| role.member == name).map_or(Role::Unknown, |role| role.role);
+        let role_of = |name: &str| {
+            roles.iter().find(|role| role.member == name).map_or(Role::Unknown, |role| role.role)
+        };
         let wanted = match asked {
             "leader" => Some(Role::Leader),
             "follower" => Some(Role::Follower),
@@ -120,7 +122,8 @@ impl Cluster {
             None => member.name == asked || member.target.name == asked,
         };
         self.members.iter().find(is_asked).map(|member| (member, role_of(&member.name))).ok_or_else(|| {
-            let described = |member: &ClusterMember| format!("{} ({})", member.name, role_text(role_of(&member.name)));
+            let described =
+                |member: &ClusterMember| format!("{} ({})", member.name, role_text(role_of(&member.name)));
             RoleError::NoSuchMember {
                 cluster: self.name.clone(),
                 asked: asked.to_owned(),

@@ -22,7 +22,12 @@ pub struct Doctor {
 impl Doctor {
     /// A doctor who knows what probing and recovery found.
     #[must_use]
-    pub fn new(capabilities: Arc<Capabilities>, containers: ContainerEngine, labs: Labs, recovered: Vec<String>) -> Self {
+    pub fn new(
+        capabilities: Arc<Capabilities>,
+        containers: ContainerEngine,
+        labs: Labs,
+        recovered: Vec<String>,
+    ) -> Self {
         Self { capabilities, containers, labs, recovered: recovered.into() }
     }
 
@@ -36,7 +41,7 @@ impl Doctor {
             checks,
             choices: choices(&self.capabilities),
             recovered: self.recovered.to_vec(),
-            leftovers: leftovers::find(&self.labs).await,
+            leftovers: leftovers::find(&self.labs),
         }
     }
 
@@ -73,7 +78,9 @@ fn check(name: &str, support: &Support, purpose: &str) -> Check {
 fn choices(host: &Capabilities) -> Vec<Choice> {
     let attach = match (&host.tcx, &host.clsact) {
         (Support::Available, _) => ("ebpf", "attached through tcx".to_owned()),
-        (Support::Missing { reason }, Support::Available) => ("ebpf", format!("attached through clsact: {reason}")),
+        (Support::Missing { reason }, Support::Available) => {
+            ("ebpf", format!("attached through clsact: {reason}"))
+        }
         (_, Support::Missing { reason }) => ("none", reason.clone()),
     };
     let delay = match backend::choose_holding(Backend::Auto, host) {

@@ -68,11 +68,15 @@ pub fn recover(lock: &LifeLock) -> Vec<String> {
 }
 
 /// What is there now and is not of a lab of this daemon, one line each.
-pub async fn find(labs: &Labs) -> Vec<String> {
+pub fn find(labs: &Labs) -> Vec<String> {
     let ours = labs.namespaces();
     let foreign = namespaces_of_labs().into_iter().filter(|name| !ours.contains(name));
     foreign
-        .map(|name| format!("network namespace {name}: of another faultd, or forgotten ('faultd --cleanup' removes it)"))
+        .map(|name| {
+            format!(
+                "network namespace {name}: of another faultd, or forgotten ('faultd --cleanup' removes it)"
+            )
+        })
         .collect()
 }
 

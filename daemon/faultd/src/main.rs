@@ -81,7 +81,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let lock = LifeLock::take().context("/run/faultd.lock")?;
     let mut recovered = leftovers::recover(&lock);
     let plugins = Plugins::new(options.plugins)?;
-    let labs = Labs::new(options.state_dir, plugins.clone());
+    let labs = Labs::new(&options.state_dir, plugins.clone());
     recovered.extend(lab::recover(&labs).await.context("the records of labs cannot be read")?);
     for line in &recovered {
         tracing::warn!("found of an earlier life: {line}");

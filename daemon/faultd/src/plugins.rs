@@ -1,10 +1,6 @@
 //! The plugins of this daemon: components in one directory, compiled once when first asked for.
 
-use std::{
-    collections::HashMap,
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use faultd_plugin_host::{DriverPlugin, PluginEngine, PluginError, SchedulePlugin};
 use tokio::sync::Mutex;
@@ -73,7 +69,7 @@ impl Plugins {
         if let Some(driver) = drivers.get(name) {
             return Ok(Arc::clone(driver));
         }
-        let driver = self.compile(name, |engine, name, bytes| engine.load_driver(name, bytes)).await?;
+        let driver = self.compile(name, PluginEngine::load_driver).await?;
         drivers.insert(name.to_owned(), Arc::clone(&driver));
         Ok(driver)
     }
@@ -87,7 +83,7 @@ impl Plugins {
         if let Some(schedule) = schedules.get(name) {
             return Ok(Arc::clone(schedule));
         }
-        let schedule = self.compile(name, |engine, name, bytes| engine.load_schedule(name, bytes)).await?;
+        let schedule = self.compile(name, PluginEngine::load_schedule).await?;
         schedules.insert(name.to_owned(), Arc::clone(&schedule));
         Ok(schedule)
     }
@@ -104,9 +100,9 @@ impl Plugins {
             let bytes = read(&name, &path)?;
             Ok(Arc::new(load(&shared.engine, &name, &bytes)?))
         });
-        compiled
-            .await
-            .unwrap_or_else(|error| Err(PluginProblem::Unreadable { name: of_panic, reason: error.to_string() }))
+        compiled.await.unwrap_or_else(|error| {
+            Err(PluginProblem::Unreadable { name: of_panic, reason: error.to_string() })
+        })
     }
 
     /// Names come from callers and descriptions: nothing but a plain name may become a path.
@@ -126,9 +122,10 @@ fn read(name: &str, path: &std::path::Path) -> Result<Vec<u8>, PluginProblem> {
             Err(PluginProblem::NotFound { name: name.to_owned(), path: path.to_owned() })
         }
         Err(error) => Err(unreadable(error.to_string())),
-        Ok(file) if file.len() > LARGEST_COMPONENT => {
-            Err(unreadable(format!("{} bytes are more than the {LARGEST_COMPONENT} that are read", file.len())))
-        }
+        Ok(file) if file.len() > LARGEST_COMPONENT => Err(unreadable(format!(
+            "{} bytes are more than the {LARGEST_COMPONENT} that are read",
+            file.len()
+        ))),
         Ok(_) => std::fs::read(path).map_err(|error| unreadable(error.to_string())),
     }
 }

@@ -36,11 +36,13 @@ fn commands(document: &str) -> Vec<String> {
 /// Runs the commands of a document in a directory that looks like the repository.
 fn all_commands_succeed(document: &str) {
     let daemon = DaemonUnderTest::start(FAULTD);
-    symlink(repository().join("workloads"), daemon.directory().join("workloads")).expect("a link to the workloads");
+    symlink(repository().join("workloads"), daemon.directory().join("workloads"))
+        .expect("a link to the workloads");
     let commands = commands(document);
     assert!(commands.len() > 2, "{document} shows too few commands: {commands:?}");
     for command in commands {
-        let words = command.strip_prefix("faultctl ").expect("a block marked sh holds calls of faultctl only");
+        let words =
+            command.strip_prefix("faultctl ").expect("a block marked sh holds calls of faultctl only");
         daemon.faultctl(words).succeeded();
     }
     assert_eq!(daemon.faultctl("-o json lab status").json()["labs"].as_array().map(Vec::len), Some(0));

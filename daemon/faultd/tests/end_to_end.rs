@@ -1,5 +1,11 @@
 //! The main job on a real etcd cluster: a baseline, a slow leader, a lossy leader, a slow follower.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
 
 use std::{
     fs,
@@ -20,7 +26,6 @@ use faultd_testkit::{
     command::{Running, wait_until},
     daemon_under_test::DaemonUnderTest,
     measure::EchoServer,
-
 };
 use serde_json::Value;
 
@@ -145,7 +150,6 @@ fn assert_folder_is_complete_and_the_callers(folder: &Path) {
     let svg = fs::read_to_string(folder.join(folder::THROUGHPUT_SVG)).unwrap();
     assert!(svg.trim_start().starts_with('<') && svg.trim_end().ends_with("</svg>"), "{svg}");
 }
-
 
 #[test]
 fn a_baseline_is_measured_and_written_down() {

@@ -10,7 +10,7 @@ use std::{
 use faultd_testkit::{
     command::wait_until,
     daemon_under_test::{DaemonUnderTest, etcd_description},
-    traces::{Traces, processes},
+    traces::{Traces, processes_of_lab},
 };
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -50,7 +50,7 @@ fn a_lab_comes_up_and_goes_down_twenty_times_without_a_trace() {
     daemon.faultctl(&format!("lab down {lab}")).succeeded();
     sleep(Duration::from_millis(500));
     let of_daemon = || Traces::of_process(daemon.pid());
-    let before = of_daemon();
+    let (before, host_before) = (of_daemon(), Traces::of_host());
     for time in 1..=TIMES {
         let begin = Instant::now();
         up(&daemon, &lab);
@@ -59,6 +59,7 @@ fn a_lab_comes_up_and_goes_down_twenty_times_without_a_trace() {
         println!("{time}: up and down in {:?}", begin.elapsed());
     }
     assert_eq!(before.left_over_after(SETTLE_TIME, of_daemon), Vec::<String>::new());
+    assert_eq!(host_before.left_over_after(SETTLE_TIME, Traces::of_host), Vec::<String>::new());
 }
 
 #[test]
@@ -67,7 +68,10 @@ fn two_labs_of_one_description_serve_at_once() {
     let labs = [daemon.lab_up(), daemon.lab_up()];
     for lab in &labs {
         let status = status(&daemon, lab);
-        assert_eq!((&status["name"], &status["state"]), (&Value::from(lab.as_str()), &Value::from("serving")));
+        assert_eq!(
+            (&status["name"], &status["state"]),
+            (&Value::from(lab.as_str()), &Value::from("serving"))
+        );
         assert_eq!(status["members"].as_array().unwrap().len(), 3);
     }
     let ambiguous = daemon.faultctl("fault add etcd0 --delay 1ms --for 1s");
@@ -102,7 +106,10 @@ fn a_lab_that_lost_a_member_is_degraded_and_still_goes_down_without_a_trace() {
         now["state"] == "degraded"
     });
     assert!(noticed, "{now}");
-    assert_eq!((&now["members"][0]["process"], &now["members"][1]["process"]), (&"ended".into(), &"running".into()));
+    assert_eq!(
+        (&now["members"][0]["process"], &now["members"][1]["process"]),
+        (&"ended".into(), &"running".into())
+    );
     daemon.faultctl(&format!("lab down {lab}")).succeeded();
     assert_eq!(daemon.left_over(), Vec::<String>::new());
 }
@@ -135,11 +142,10 @@ fn a_daemon_killed_while_a_lab_comes_up_leaves_nothing_that_the_next_does_not_ha
     for members_started in [0, 1, 3] {
         let lab = daemon.lab_name();
         let coming_up = daemon.faultctl_started(&up_words(&lab));
-        let data = format!("/faultd-{lab}/");
         let record = daemon.state_directory().join("labs");
         let has_record = || fs::read_dir(&record).is_ok_and(|mut files| files.next().is_some());
         let begun = wait_until(Duration::from_secs(30), || {
-            has_record() && processes(|command| command.contains(&data)).len() >= members_started
+            has_record() && processes_of_lab(&lab).len() >= members_started
         });
         assert!(begun, "the lab does not come up");
         daemon.kill();

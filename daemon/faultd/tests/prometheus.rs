@@ -4,7 +4,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test that cannot be set up has failed, and JSON is indexed by what must be there"
+    clippy::disallowed_methods,
+    reason = "a test that cannot be set up has failed, JSON is indexed by what must be there, and the tools \
+              that a test measures with are programs"
 )]
 
 use std::{
@@ -123,10 +125,16 @@ fn queries() -> Vec<Query> {
         expression: filled_in(target["expr"].as_str().expect("an expression"), &dashboard),
     };
     let panels = items(&dashboard, "/panels").iter();
-    let of_panel = |panel| items(panel, "/targets").iter().map(move |target| ("panel", &panel["title"], target));
-    let annotations = items(&dashboard, "/annotations/list").iter().filter(|annotation| annotation["builtIn"] != 1);
+    let of_panel =
+        |panel| items(panel, "/targets").iter().map(move |target| ("panel", &panel["title"], target));
+    let annotations =
+        items(&dashboard, "/annotations/list").iter().filter(|annotation| annotation["builtIn"] != 1);
     let of_annotations = annotations.map(|annotation| ("shade", &annotation["name"], annotation));
-    panels.flat_map(of_panel).chain(of_annotations).map(|(kind, title, target)| of(kind, title, target)).collect()
+    panels
+        .flat_map(of_panel)
+        .chain(of_annotations)
+        .map(|(kind, title, target)| of(kind, title, target))
+        .collect()
 }
 
 /// As Grafana does it when "All" is chosen, at a scrape interval of a second.
@@ -160,7 +168,9 @@ fn get(address: SocketAddr, path: &str) -> String {
 }
 
 fn percent_encoded(text: &str) -> String {
-    let encoded = |byte: u8| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    let encoded = |byte: u8| {
+        if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
     text.bytes().map(encoded).collect()
 }
 
@@ -184,21 +194,22 @@ fn assert_promtool_is_content(page: &str) {
     let mut promtool = command.spawn().expect("promtool");
     promtool.stdin.take().expect("its stdin").write_all(page.as_bytes()).expect("a page to check");
     let output = promtool.wait_with_output().expect("its end");
-    let said = [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    let said =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
     assert!(output.status.success() && said.is_empty(), "promtool: {said}\n{page}");
 }
 
 /// A run with a delay, and after it the other kinds of fault on the other members.
-fn faulted_run(daemon: &DaemonUnderTest, lab: &str) -> Value {
+fn faulted_run(daemon: &DaemonUnderTest, lab: &str) {
     let words = "--target etcd1 --delay 50ms --duration 20s --inject-at 6s --for 7s --label scraped";
-    let document = daemon.faultctl(&format!("-o json run --cluster {lab} {words}")).json();
+    daemon.faultctl(&format!("run --cluster {lab} {words}")).succeeded();
     for (member, fault) in [("etcd0", "--loss 1%"), ("etcd2", "--delay 10ms --loss 1%")] {
         daemon.faultctl(&format!("fault add {lab}/{member} {fault} --for 3s")).succeeded();
     }
-    assert!(wait_until(PATIENCE, || daemon.faultctl("-o json fault ls").json()["faults"] == serde_json::json!([])));
+    let nothing = || daemon.faultctl("-o json fault ls").json()["faults"] == serde_json::json!([]);
+    assert!(wait_until(PATIENCE, nothing));
     // Two scrapes more, to see the end of them.
     std::thread::sleep(Duration::from_secs(2));
-    document
 }
 
 /// What each panel and annotation got, and a line for each that got nothing.
@@ -206,7 +217,9 @@ fn ask_all(prometheus: &Prometheus, begin: u64, end: u64) -> (Vec<(String, Vec<S
     let (mut answers, mut problems) = (Vec::new(), Vec::new());
     for Query { title, expression } in queries() {
         match prometheus.query(&expression, begin, end) {
-            Ok(series) if series.iter().any(|series| !series.points.is_empty()) => answers.push((title, series)),
+            Ok(series) if series.iter().any(|series| !series.points.is_empty()) => {
+                answers.push((title, series));
+            }
             Ok(_) => problems.push(format!("'{title}' shows nothing: {expression}")),
             Err(error) => problems.push(format!("'{title}' is refused: {error}: {expression}")),
         }

@@ -22,7 +22,9 @@ pub(crate) async fn doctor(bus: &BusAddress, output: Format) -> Result<(), Comma
 fn verdict(report: &DoctorReport) -> Result<(), CommandError> {
     let hopeless = |choice: &&Choice| choice.backend == "none";
     match report.choices.iter().find(hopeless) {
-        Some(choice) => Err(CommandError::CheckFailed(format!("nothing here can carry out {}", choice.fault))),
+        Some(choice) => {
+            Err(CommandError::CheckFailed(format!("nothing here can carry out {}", choice.fault)))
+        }
         None => Ok(()),
     }
 }

@@ -27,7 +27,9 @@ pub(super) fn of_engine(error: &EngineError) -> Error {
     let text = error.to_string();
     match error {
         EngineError::Occupied { .. } => Error::Busy(text),
-        EngineError::NotApplied { .. } | EngineError::NotPrepared(_) | EngineError::Stopping => Error::Failed(text),
+        EngineError::NotApplied { .. } | EngineError::NotPrepared(_) | EngineError::Stopping => {
+            Error::Failed(text)
+        }
     }
 }
 
@@ -54,6 +56,7 @@ pub(super) fn of_lab(error: &LabError) -> Error {
         | LabError::Directory { .. }
         | LabError::Start { .. }
         | LabError::NotServing { .. }
+        | LabError::MemberEnded { .. }
         | LabError::Incomplete(_)
         | LabError::Traces { .. } => Error::Failed(text),
     }

@@ -27,12 +27,12 @@ impl BusFacade {
 
     /// Nobody owns a name: messages here carry no sender, and a client that were told one would
     /// wait for signals from it in vain.
-    fn get_name_owner(&self, name: String) -> fdo::Result<String> {
+    fn get_name_owner(&self, name: &str) -> fdo::Result<String> {
         Err(fdo::Error::NameHasNoOwner(format!("'{name}' has no owner: this is faultd's private socket")))
     }
 
     /// Only the daemon's name has an owner.
-    fn name_has_owner(&self, name: String) -> bool {
+    fn name_has_owner(&self, name: &str) -> bool {
         name == BUS_NAME
     }
 

@@ -68,7 +68,7 @@ impl Manager {
     /// Everything that can be named as a target.
     #[zbus(out_args("targets"))]
     async fn list_targets(&self) -> Result<Vec<Dictionary>, Error> {
-        encode_all(self.services.targets.list().await)
+        encode_all(&self.services.targets.list().await)
     }
 
     /// Applies a fault; returns when the kernel has confirmed it. Keys of the request: target
@@ -79,7 +79,8 @@ impl Manager {
     async fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error> {
         let request: FaultRequest = decode(request)?;
         let spec = FaultSpec::checked(&request).map_err(|error| of_fault(&error))?;
-        let backend = backend::choose(&spec, &self.services.capabilities).map_err(|error| of_backend(&error))?;
+        let backend =
+            backend::choose(&spec, &self.services.capabilities).map_err(|error| of_backend(&error))?;
         let target = self.services.targets.resolve(&spec.target).await.map_err(|error| of_target(&error))?;
         let owner = if request.detach { FaultOwner::Daemon } else { FaultOwner::Connection(self.connection) };
         let application = Application { spec, target, backend, owner };
@@ -90,7 +91,7 @@ impl Manager {
     /// The faults that hold, with what they did so far.
     #[zbus(out_args("faults"))]
     async fn list_faults(&self) -> Result<Vec<Dictionary>, Error> {
-        encode_all(self.services.engine.list().await.map_err(|error| of_engine(&error))?)
+        encode_all(&self.services.engine.list().await.map_err(|error| of_engine(&error))?)
     }
 
     /// Removes one fault; returns when it does not hold any more.
@@ -123,13 +124,15 @@ impl Manager {
     /// The labs that are up, their members asked for their roles.
     #[zbus(out_args("labs"))]
     async fn list_labs(&self) -> Result<Vec<Dictionary>, Error> {
-        encode_all(self.services.labs.statuses().await)
+        encode_all(&self.services.labs.statuses().await)
     }
 
     /// Takes a lab down without a trace; faults on its hosts are removed first.
     async fn lab_down(&self, name: String) -> Result<(), Error> {
         if let Some(run) = self.services.runs.using(&name) {
-            return Err(Error::Busy(format!("lab '{name}' is in use by run {run}: wait for its end or stop it")));
+            return Err(Error::Busy(format!(
+                "lab '{name}' is in use by run {run}: wait for its end or stop it"
+            )));
         }
         self.clear(Selection::Lab(name.clone())).await?;
         self.services.labs.down(&name).await.map_err(|error| of_lab(&error))
@@ -151,7 +154,7 @@ impl Manager {
         connection.object_server().at(path.as_str(), RunObject::new(run.clone())).await?;
         tokio::spawn(forward_progress(run.clone(), connection.clone()));
         tokio::spawn(end_with_connection(run, connection.clone()));
-        Ok(OwnedObjectPath::try_from(path).map_err(zbus::Error::from)?)
+        Ok(OwnedObjectPath::try_from(path)?)
     }
 
     /// Version of the daemon.
@@ -189,6 +192,6 @@ fn encode<T: Serialize>(reply: &T) -> Result<Dictionary, Error> {
     dictionary::encode(reply).map_err(|error| Error::Failed(error.to_string()))
 }
 
-fn encode_all<T: Serialize>(replies: Vec<T>) -> Result<Vec<Dictionary>, Error> {
+fn encode_all<T: Serialize>(replies: &[T]) -> Result<Vec<Dictionary>, Error> {
     replies.iter().map(encode).collect()
 }

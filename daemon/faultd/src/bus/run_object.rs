@@ -31,7 +31,7 @@ impl RunObject {
     }
 
     /// Ends the run early. Its faults are cleared, and what was measured is kept.
-    async fn stop(&self) {
+    fn stop(&self) {
         self.run.stop("stopped by its caller");
     }
 

@@ -58,7 +58,8 @@ pub(super) struct ActiveFault {
 impl ActiveFault {
     pub(super) fn status(&self, packets: PacketCounts) -> FaultStatus {
         let Application { spec, target, backend, owner } = &self.application;
-        let interfaces: Vec<&str> = target.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        let interfaces: Vec<&str> =
+            target.interfaces.iter().map(|interface| interface.name.as_str()).collect();
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         FaultStatus {
             id: self.id.clone(),

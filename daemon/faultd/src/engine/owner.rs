@@ -31,7 +31,9 @@ pub fn start(port: impl RulePort, metrics: Metrics) -> io::Result<EngineHandle> 
     // A runtime of its own: calls into the kernel block, and nothing else may wait for them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut owner = Owner::new(port, metrics);
-    thread::Builder::new().name("engine".to_owned()).spawn(move || runtime.block_on(owner.serve(commands)))?;
+    thread::Builder::new()
+        .name("engine".to_owned())
+        .spawn(move || runtime.block_on(owner.serve(commands)))?;
     Ok(EngineHandle::new(sender))
 }
 
@@ -107,20 +109,29 @@ impl<P: RulePort> Owner<P> {
         self.refuse_occupied(&application)?;
         let seed = application.spec.seed.unwrap_or_else(random_seed);
         let hold_for = application.spec.hold_for;
-        let deadline_ns = hold_for.map(|hold| commanded_ns.saturating_add(faultd_api::units::nanoseconds(hold)));
+        let deadline_ns =
+            hold_for.map(|hold| commanded_ns.saturating_add(faultd_api::units::nanoseconds(hold)));
         let deadline = ActiveFault::deadline_in(hold_for);
         let (rules, effective_ns) = self.install(&application, seed, deadline_ns)?;
         self.last_id += 1;
         let fault = ActiveFault { id: format!("f{}", self.last_id), application, rules, seed, deadline };
         let status = fault.status(PacketCounts::default());
-        tracing::info!(fault = status.id, target = status.target, kind = status.kind, backend = status.backend, "fault applied");
+        tracing::info!(
+            fault = status.id,
+            target = status.target,
+            kind = status.kind,
+            backend = status.backend,
+            "fault applied"
+        );
         self.faults.insert(self.last_id, fault);
         Ok(Applied { status, commanded_ns, effective_ns })
     }
 
     fn refuse_occupied(&self, application: &Application) -> Result<(), EngineError> {
         let hooks = hooks_of(application.spec.direction);
-        for other in self.faults.values().filter(|other| other.application.target.name == application.target.name) {
+        for other in
+            self.faults.values().filter(|other| other.application.target.name == application.target.name)
+        {
             if hooks_of(other.application.spec.direction).iter().any(|hook| hooks.contains(hook)) {
                 return Err(EngineError::Occupied {
                     target: application.target.name.clone(),
@@ -180,14 +191,19 @@ impl<P: RulePort> Owner<P> {
     }
 
     fn clear(&mut self, selection: &Selection, action: &'static str) -> Vec<Cleared> {
-        let chosen: Vec<u64> =
-            self.faults.iter().filter(|(_, fault)| is_selected(fault, selection)).map(|(id, _)| *id).collect();
+        let chosen: Vec<u64> = self
+            .faults
+            .iter()
+            .filter(|(_, fault)| is_selected(fault, selection))
+            .map(|(id, _)| *id)
+            .collect();
         chosen.into_iter().filter_map(|id| self.remove(id, action)).collect()
     }
 
     fn expire(&mut self) {
         let now = Instant::now();
-        let over: Vec<u64> = self.faults.iter().filter(|(_, fault)| fault.is_over(now)).map(|(id, _)| *id).collect();
+        let over: Vec<u64> =
+            self.faults.iter().filter(|(_, fault)| fault.is_over(now)).map(|(id, _)| *id).collect();
         for id in over {
             self.remove(id, "expire");
         }
@@ -219,7 +235,11 @@ impl<P: RulePort> Owner<P> {
                         Err(error) => tracing::warn!(fault = fault.id, %error, "counters cannot be read"),
                     }
                 }
-                fault.status(counts)
+                let mut status = fault.status(counts);
+                if !fault.application.target.interfaces.iter().all(|interface| port.is_there(interface)) {
+                    "gone".clone_into(&mut status.state);
+                }
+                status
             })
             .collect()
     }

@@ -1,7 +1,10 @@
 //! What the engine needs of the kernel, as narrow as that is, so that tests can stand in for it.
 
 use faultd_api::fault::PacketCounts;
-use faultd_kernel::datapath::{Datapath, DatapathError, InterfaceReference, RuleCounters, RuleId, RulePlan};
+use faultd_kernel::{
+    datapath::{Datapath, DatapathError, InterfaceReference, RuleCounters, RuleId, RulePlan},
+    link,
+};
 
 /// Rules in the kernel.
 pub trait RulePort: Send + 'static {
@@ -22,6 +25,8 @@ pub trait RulePort: Send + 'static {
     /// # Errors
     /// When something of the rule could not be removed; the rule does not hold any more even then.
     fn remove(&mut self, rule: RuleId) -> Result<(u64, PacketCounts), DatapathError>;
+    /// Whether the interface is still there: one that has gone has taken its rules along.
+    fn is_there(&mut self, interface: &InterfaceReference) -> bool;
     /// What the rule did so far.
     ///
     /// # Errors
@@ -46,6 +51,10 @@ impl RulePort for Datapath {
     fn remove(&mut self, rule: RuleId) -> Result<(u64, PacketCounts), DatapathError> {
         let removed = self.remove_rule(rule)?;
         Ok((removed.cleared_at_ns, packet_counts(&removed.counters)))
+    }
+
+    fn is_there(&mut self, interface: &InterfaceReference) -> bool {
+        link::by_index(&interface.namespace, interface.index).is_ok_and(|link| link.name == interface.name)
     }
 
     fn counts(&mut self, rule: RuleId) -> Result<PacketCounts, DatapathError> {

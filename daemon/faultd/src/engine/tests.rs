@@ -25,6 +25,7 @@ struct FakeKernel {
     rules: Arc<Mutex<Vec<(RuleId, RulePlan)>>>,
     last: Arc<Mutex<u64>>,
     refuses: Option<Hook>,
+    gone_interface: Option<u32>,
 }
 
 impl RulePort for FakeKernel {
@@ -47,6 +48,10 @@ impl RulePort for FakeKernel {
     fn remove(&mut self, rule: RuleId) -> Result<(u64, PacketCounts), DatapathError> {
         self.rules.lock().unwrap().retain(|(id, _)| *id != rule);
         Ok((0, PacketCounts { matched: 1, ..PacketCounts::default() }))
+    }
+
+    fn is_there(&mut self, interface: &InterfaceReference) -> bool {
+        self.gone_interface != Some(interface.index)
     }
 
     fn counts(&mut self, _rule: RuleId) -> Result<PacketCounts, DatapathError> {
@@ -110,7 +115,8 @@ async fn a_second_fault_in_the_same_direction_is_refused_with_the_first_ones_id(
     let kernel = FakeKernel::default();
     let engine = engine(&kernel);
     let first = engine.add(application("a", |_| {})).await.unwrap();
-    let refused = engine.add(application("a", |request| request.direction = faultd_api::fault::Direction::Both)).await;
+    let refused =
+        engine.add(application("a", |request| request.direction = faultd_api::fault::Direction::Both)).await;
     assert!(matches!(refused, Err(EngineError::Occupied { id, .. }) if id == first.status.id));
     let ingress = application("a", |request| request.direction = faultd_api::fault::Direction::Ingress);
     assert!(engine.add(ingress).await.is_ok());
@@ -123,6 +129,14 @@ async fn a_fault_of_which_one_rule_is_refused_leaves_no_rule() {
     let both = application("a", |request| request.direction = faultd_api::fault::Direction::Both);
     assert!(matches!(engine.add(both).await, Err(EngineError::NotApplied { .. })));
     assert_eq!((engine.list().await.unwrap().len(), kernel.rules()), (0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_whose_interface_has_gone_is_not_reported_as_holding() {
+    let kernel = FakeKernel { gone_interface: Some(1), ..FakeKernel::default() };
+    let engine = engine(&kernel);
+    engine.add(application("a", |_| {})).await.unwrap();
+    assert_eq!(engine.list().await.unwrap()[0].state, "gone");
 }
 
 #[tokio::test(start_paused = true)]

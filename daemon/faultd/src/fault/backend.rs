@@ -70,7 +70,9 @@ pub fn choose_holding(asked: Backend, host: &Capabilities) -> Result<(HoldingKin
                 HoldingKind::Relay,
                 "this kernel has no sch_netem, and the TAP delay line needs none".to_owned(),
             )),
-            (Err(netem), Err(relay)) => Err(NoBackend(format!("nothing here can hold packets back: {netem}; {relay}"))),
+            (Err(netem), Err(relay)) => {
+                Err(NoBackend(format!("nothing here can hold packets back: {netem}; {relay}")))
+            }
         },
     }
 }
@@ -133,7 +135,10 @@ mod tests {
         let delay = spec(Some(1), None, Backend::Auto);
         assert_eq!(name(&delay, &host(true, true)), Ok("netem".into()));
         assert_eq!(name(&delay, &host(true, false)), Ok("relay".into()));
-        assert_eq!(name(&spec(Some(1), Some(0.1), Backend::Auto), &host(true, false)), Ok("ebpf+relay".into()));
+        assert_eq!(
+            name(&spec(Some(1), Some(0.1), Backend::Auto), &host(true, false)),
+            Ok("ebpf+relay".into())
+        );
     }
 
     #[test]

@@ -4,18 +4,26 @@ use std::sync::Arc;
 
 use faultd_kernel::namespace;
 
-use super::{Lab, LabError, Labs, Slot, cluster_of, description::LabDescription, is_running, record::LabRecord};
+use super::{
+    Lab, LabError, Labs, Slot, cluster_of, description::LabDescription, is_running, record::LabRecord,
+};
 
 /// Takes over or removes every lab that has a record; answers what was found, one line each.
 ///
 /// # Errors
 /// When the records cannot be listed.
 pub async fn recover(labs: &Labs) -> std::io::Result<Vec<String>> {
-    let mut report = Vec::new();
+    let unwritten = LabRecord::remove_unwritten(&labs.shared.labs_directory)?;
+    let mut report: Vec<String> = unwritten
+        .into_iter()
+        .map(|name| format!("lab {name}: nothing of it was made yet; removed"))
+        .collect();
     for record in LabRecord::read_all(&labs.shared.labs_directory)? {
         match record {
             Ok(record) => report.push(recover_one(labs, record).await),
-            Err(unreadable) => report.push(format!("a lab's record cannot be read, and is left alone: {unreadable}")),
+            Err(unreadable) => {
+                report.push(format!("a lab's record cannot be read, and is left alone: {unreadable}"));
+            }
         }
     }
     Ok(report)

@@ -109,13 +109,20 @@ impl Labs {
                     if unknown == 0 && led && roles.len() == description.members.len() {
                         return Ok(());
                     }
-                    reason = format!("{unknown} members do not answer, {}", if led { "one leads" } else { "nobody leads" });
+                    reason = format!(
+                        "{unknown} members do not answer, {}",
+                        if led { "one leads" } else { "nobody leads" }
+                    );
                 }
                 Err(error) => reason = error.to_string(),
             }
-            let ended = record.members.iter().find(|member| !is_running(member));
-            if ended.is_some() || Instant::now() >= deadline {
-                let reason = ended.map_or(reason, last_words);
+            if let Some(ended) = record.members.iter().find(|member| !is_running(member)) {
+                return Err(LabError::MemberEnded {
+                    name: description.name.clone(),
+                    reason: last_words(ended),
+                });
+            }
+            if Instant::now() >= deadline {
                 let seconds = description.ready_within.as_secs();
                 return Err(LabError::NotServing { name: description.name.clone(), seconds, reason });
             }
@@ -173,7 +180,8 @@ fn make_directory(path: &Path) -> Result<(), LabError> {
 /// The end of the log of a member whose process has ended, in one line.
 fn last_words(member: &MemberRecord) -> String {
     let log = fs::read(&member.log).unwrap_or_default();
-    let tail = String::from_utf8_lossy(log.get(log.len().saturating_sub(LOG_TAIL_BYTES)..).unwrap_or_default());
+    let tail =
+        String::from_utf8_lossy(log.get(log.len().saturating_sub(LOG_TAIL_BYTES)..).unwrap_or_default());
     let tail = tail.trim().replace('\n', " | ");
     format!("{} has ended; the end of {}: {tail}", member.name, member.log.display())
 }

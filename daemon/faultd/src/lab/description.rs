@@ -23,7 +23,9 @@ pub enum DescriptionError {
     #[error("the cluster description cannot be read: {}", one_line(.0))]
     Toml(#[from] toml::de::Error),
     /// A name that cannot be an interface or a part of a path.
-    #[error("'{0}' cannot be a name here: use 1 to {LONGEST_NAME} of a-z, 0-9 and -, beginning with a letter")]
+    #[error(
+        "'{0}' cannot be a name here: use 1 to {LONGEST_NAME} of a-z, 0-9 and -, beginning with a letter"
+    )]
     Name(String),
     /// No members, too many, or one name twice.
     #[error("a lab has 1 to {MOST_MEMBERS} members with different names")]
@@ -124,7 +126,10 @@ impl LabDescription {
             driver: document.driver,
             switch_address: host_address(network, SWITCH_HOST),
             prefix_length: 24,
-            ready_within: document.ready_within.as_deref().map_or(Ok(Duration::from_secs(30)), parse_duration)?,
+            ready_within: document
+                .ready_within
+                .as_deref()
+                .map_or(Ok(Duration::from_secs(30)), parse_duration)?,
             storage: document.storage,
             install: document.member.install,
             members,
@@ -132,7 +137,11 @@ impl LabDescription {
     }
 }
 
-fn members(document: &Document, lab: &str, network: [u8; 3]) -> Result<Vec<MemberDescription>, DescriptionError> {
+fn members(
+    document: &Document,
+    lab: &str,
+    network: [u8; 3],
+) -> Result<Vec<MemberDescription>, DescriptionError> {
     let mut names = document.members.iter().map(|name| checked_name(name)).collect::<Result<Vec<_>, _>>()?;
     let count = names.len();
     names.sort();
@@ -143,15 +152,19 @@ fn members(document: &Document, lab: &str, network: [u8; 3]) -> Result<Vec<Membe
     if document.member.command.first().is_none_or(String::is_empty) {
         return Err(DescriptionError::Command);
     }
-    let hosts: Vec<(String, IpAddr)> =
-        (1..).zip(&document.members).map(|(host, name)| (name.clone(), host_address(network, host))).collect();
+    let hosts: Vec<(String, IpAddr)> = (1..)
+        .zip(&document.members)
+        .map(|(host, name)| (name.clone(), host_address(network, host)))
+        .collect();
     let peers: Vec<String> =
         hosts.iter().map(|(name, address)| fill_in(&document.member.peer, name, *address)).collect();
     let peers = peers.join(",");
     Ok(hosts
         .into_iter()
         .map(|(name, address)| {
-            let fill = |word: &String| fill_in(word, &name, address).replace("{peers}", &peers).replace("{lab}", lab);
+            let fill = |word: &String| {
+                fill_in(word, &name, address).replace("{peers}", &peers).replace("{lab}", lab)
+            };
             let command = document.member.command.iter().map(fill).collect();
             MemberDescription { command, name, address, client_port: document.client_port }
         })

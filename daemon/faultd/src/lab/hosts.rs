@@ -13,12 +13,7 @@
 //! firewall to drop what bridges forward. The clients' sockets are opened inside of it, so that the
 //! host needs no route and no address: a lab is invisible to it and cannot clash with its networks.
 
-use std::{
-    fs, io,
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::{fs, io, path::Path, thread, time::Duration};
 
 use faultd_kernel::{
     link,
@@ -82,7 +77,8 @@ pub(super) fn start_member(
     fs::create_dir_all(data).map_err(|source| LabError::Directory { path: data.to_owned(), source })?;
     let data_text = data.to_string_lossy();
     let words: Vec<String> = member.command.iter().map(|word| word.replace("{data}", &data_text)).collect();
-    let (program, arguments) = words.split_first().ok_or(LabError::Description(super::DescriptionError::Command))?;
+    let (program, arguments) =
+        words.split_first().ok_or(LabError::Description(super::DescriptionError::Command))?;
     let host = Namespace::open_named(&of_record.namespace)?;
     let plan = ProcessPlan {
         program: program.clone(),
@@ -98,7 +94,8 @@ pub(super) fn start_member(
     };
     let process = SpawnedProcess::spawn(&host, &plan).map_err(not_started)?;
     let identity = process.identity();
-    wait_in_background(process).map_err(|source| LabError::Directory { path: of_record.log.clone(), source })?;
+    wait_in_background(process)
+        .map_err(|source| LabError::Directory { path: of_record.log.clone(), source })?;
     Ok(identity)
 }
 
@@ -133,10 +130,12 @@ pub(super) fn tear_down(record: &LabRecord) -> Vec<String> {
     let mut failures = Vec::new();
     let mut processes: Vec<ProcessIdentity> =
         record.members.iter().filter_map(|member| member.process).map(ProcessIdentity::from).collect();
-    // A daemon that was killed may have started a member and not written that down.
-    processes.extend(record.members.iter().flat_map(|member| processes_in(&member.namespace)));
-    processes.sort_by_key(|process| process.pid);
-    processes.dedup();
+    if !record.served {
+        // A daemon that was killed may have started a member and not written that down.
+        processes.extend(record.members.iter().flat_map(|member| processes_in(&member.namespace)));
+        processes.sort_by_key(|process| process.pid);
+        processes.dedup();
+    }
     end_processes(&processes, &mut failures);
     // The veth pairs and the bridge go with their namespaces; the members' first, so that the
     // switch's namespace is not kept alive by a pair that is still being taken apart.
@@ -165,8 +164,10 @@ pub(crate) fn processes_in(namespace_name: &str) -> Vec<ProcessIdentity> {
 fn end_processes(processes: &[ProcessIdentity], failures: &mut Vec<String>) {
     // All at once: members that lose each other one by one would elect leaders to the last.
     thread::scope(|scope| {
-        let ends: Vec<_> =
-            processes.iter().map(|process| (process, scope.spawn(|| process.stop(TERMINATION_GRACE)))).collect();
+        let ends: Vec<_> = processes
+            .iter()
+            .map(|process| (process, scope.spawn(|| process.stop(TERMINATION_GRACE))))
+            .collect();
         for (process, end) in ends {
             if let Ok(Err(error)) = end.join() {
                 failures.push(format!("process {}: {error}", process.pid));

@@ -16,7 +16,7 @@ mod record;
 use std::{
     collections::BTreeMap,
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -25,14 +25,11 @@ use faultd_api::{
     target::TargetStatus,
 };
 use faultd_kernel::{
-    datapath::InterfaceReference,
-    namespace::NamespaceError,
-    netlink::NetlinkError,
-    process::ProcessIdentity,
+    datapath::InterfaceReference, namespace::NamespaceError, netlink::NetlinkError, process::ProcessIdentity,
 };
 
-pub use self::{adopt::recover, description::DescriptionError};
 pub(crate) use self::hosts::processes_in;
+pub use self::{adopt::recover, description::DescriptionError};
 use self::{description::LabDescription, record::LabRecord};
 use crate::{
     cluster::{Cluster, RoleObserver, role_text},
@@ -47,13 +44,17 @@ pub enum LabError {
     #[error(transparent)]
     Description(#[from] DescriptionError),
     /// A lab of that name is there, or is being made or removed.
-    #[error("lab '{0}' is up already, or on its way up or down; give the second one another name with --name")]
+    #[error(
+        "lab '{0}' is up already, or on its way up or down; give the second one another name with --name"
+    )]
     Busy(String),
     /// No lab of that name.
     #[error("no lab is named '{0}'; see 'faultctl lab status'")]
     NotFound(String),
     /// Somebody else has namespaces of these names.
-    #[error("namespace {0} exists already and is not ours: another faultd may run this lab; use --name for another one")]
+    #[error(
+        "namespace {0} exists already and is not ours: another faultd may run this lab; use --name for another one"
+    )]
     Foreign(String),
     /// The kernel refused a namespace.
     #[error(transparent)]
@@ -90,6 +91,14 @@ pub enum LabError {
         /// How long was waited.
         seconds: u64,
         /// What the members said last.
+        reason: String,
+    },
+    /// A member's program ended instead of serving.
+    #[error("lab '{name}' does not come up: {reason}")]
+    MemberEnded {
+        /// The lab's name.
+        name: String,
+        /// Which member, where its log is, and how that ends.
         reason: String,
     },
     /// Something that was made is not there.
@@ -138,7 +147,7 @@ pub struct Lab {
 impl Labs {
     /// No labs yet; records go below `state_directory`.
     #[must_use]
-    pub fn new(state_directory: PathBuf, plugins: Plugins) -> Self {
+    pub fn new(state_directory: &Path, plugins: Plugins) -> Self {
         let shared = Shared {
             labs: Mutex::default(),
             labs_directory: state_directory.join("labs"),
@@ -160,7 +169,10 @@ impl Labs {
     #[must_use]
     pub fn hosts_named(&self, name: &str) -> Vec<ResolvedTarget> {
         let members = self.all().into_iter().flat_map(|lab| lab.cluster.members.clone());
-        members.filter(|member| member.target.name == name || member.name == name).map(|member| member.target).collect()
+        members
+            .filter(|member| member.target.name == name || member.name == name)
+            .map(|member| member.target)
+            .collect()
     }
 
     /// All hosts, as targets.
@@ -232,7 +244,11 @@ impl Labs {
             Err(_) => Vec::new(),
         };
         let role_of = |name: &str| {
-            roles.iter().find(|role| role.member == name).map_or("unknown", |role| role_text(role.role)).to_owned()
+            roles
+                .iter()
+                .find(|role| role.member == name)
+                .map_or("unknown", |role| role_text(role.role))
+                .to_owned()
         };
         let members: Vec<MemberStatus> = lab
             .cluster

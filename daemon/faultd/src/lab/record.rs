@@ -93,18 +93,46 @@ impl LabRecord {
     /// # Errors
     /// When the directory exists and cannot be listed.
     pub fn read_all(labs_directory: &Path) -> io::Result<Vec<Result<Self, String>>> {
-        let entries = match fs::read_dir(labs_directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        entries.map(|entry| Ok(read_one(&entry?.path().join(FILE_NAME)))).collect()
+        let directories = directories(labs_directory)?;
+        Ok(directories
+            .iter()
+            .filter_map(|directory| read_one(&directory.join(FILE_NAME)).transpose())
+            .collect())
+    }
+
+    /// Removes the directories of labs that were ended before their record was written, which comes
+    /// before anything else, or just after it was removed; answers their names.
+    ///
+    /// # Errors
+    /// When a directory cannot be listed or removed.
+    pub fn remove_unwritten(labs_directory: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for directory in directories(labs_directory)? {
+            if !directory.join(FILE_NAME).try_exists()? {
+                fs::remove_dir_all(&directory)?;
+                names.extend(directory.file_name().map(|name| name.to_string_lossy().into_owned()));
+            }
+        }
+        Ok(names)
     }
 }
 
-fn read_one(path: &Path) -> Result<LabRecord, String> {
+fn directories(labs_directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(labs_directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+/// Nothing where there is no record (yet).
+fn read_one(path: &Path) -> Result<Option<LabRecord>, String> {
     let unreadable = |reason: &dyn std::fmt::Display| format!("{}: {reason}", path.display());
-    let text = fs::read(path).map_err(|error| unreadable(&error))?;
-    serde_json::from_slice(&text).map_err(|error| unreadable(&error))
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unreadable(&error)),
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(&error)),
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +162,18 @@ mod tests {
         assert_eq!(LabRecord::read_all(&directory).unwrap(), vec![Ok(record())]);
         record().remove(&directory).unwrap();
         assert_eq!(LabRecord::read_all(&directory).unwrap(), vec![]);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn a_lab_that_was_ended_before_its_record_was_written_is_removed_by_name() {
+        let directory = std::env::temp_dir().join(format!("faultd-unwritten-{}", std::process::id()));
+        record().write(&directory).unwrap();
+        fs::create_dir_all(directory.join("begun")).unwrap();
+        fs::write(directory.join("begun/lab.json.new"), "{\"na").unwrap();
+        assert_eq!(LabRecord::read_all(&directory).unwrap(), vec![Ok(record())]);
+        assert_eq!(LabRecord::remove_unwritten(&directory).unwrap(), ["begun"]);
+        assert!(!directory.join("begun").exists() && directory.join("etcd").exists());
         fs::remove_dir_all(&directory).unwrap();
     }
 

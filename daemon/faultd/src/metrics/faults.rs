@@ -68,8 +68,9 @@ impl FaultFamilies {
             if known.get(&status.id).is_some_and(|(_, ended)| ended.is_some()) {
                 continue;
             }
-            self.show(status, true);
-            let remaining = status.remaining_ns.map(|remaining| Duration::from_nanos(remaining).as_secs_f64());
+            self.show(status, status.state != "gone");
+            let remaining =
+                status.remaining_ns.map(|remaining| Duration::from_nanos(remaining).as_secs_f64());
             if let Some(remaining) = remaining {
                 self.lease.with_label_values(&[status.id.as_str(), status.target.as_str()]).set(remaining);
             }

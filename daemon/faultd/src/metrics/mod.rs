@@ -13,12 +13,12 @@ use std::sync::Arc;
 use prometheus::{GaugeVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder};
 
 use self::faults::FaultFamilies;
+use self::workload::WorkloadFamilies;
 pub use self::{
     page::{MetricsError, bind, serve},
     roles::RoleMetrics,
     workload::RunMetrics,
 };
-use self::workload::WorkloadFamilies;
 use faultd_api::fault::FaultStatus;
 
 /// A handle to the registry and its families; clones share them.
@@ -57,8 +57,10 @@ impl Metrics {
                 transitions.with_label_values(&[action, result]);
             }
         }
-        let cleanup_failures =
-            IntCounter::new("faultd_cleanup_failures_total", "Rules of which something could not be removed.")?;
+        let cleanup_failures = IntCounter::new(
+            "faultd_cleanup_failures_total",
+            "Rules of which something could not be removed.",
+        )?;
         registry.register(Box::new(cleanup_failures.clone()))?;
         let inner = Families {
             faults: FaultFamilies::register(&registry)?,
@@ -119,14 +121,75 @@ impl Metrics {
     }
 }
 
-fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+fn gauges(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<GaugeVec, prometheus::Error> {
     let family = GaugeVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)
 }
 
-fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+fn counters(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
     let family = IntCounterVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(family.clone()))?;
     Ok(family)
+}
+
+#[cfg(test)]
+mod tests {
+    use faultd_api::fault::{Direction, PacketCounts};
+
+    use super::*;
+
+    fn fault() -> FaultStatus {
+        FaultStatus {
+            id: "f1".into(),
+            target: "web".into(),
+            kind: "delay".into(),
+            delay_ns: Some(50_000_000),
+            loss_ratio: None,
+            direction: Direction::Egress,
+            backend: "relay".into(),
+            backend_reason: String::new(),
+            interface: "veth0".into(),
+            seed: 1,
+            run: None,
+            remaining_ns: Some(1_000_000_000),
+            state: "effective".into(),
+            packets: PacketCounts { matched: 3, ..PacketCounts::default() },
+        }
+    }
+
+    #[test]
+    fn a_list_of_faults_from_before_its_end_does_not_revive_a_fault() {
+        let metrics = Metrics::new().unwrap();
+        metrics.set_faults(&[fault()]);
+        let shown =
+            |value| format!(r#"direction="egress",fault="f1",kind="delay",run="",target="web"}} {value}"#);
+        assert!(metrics.text().unwrap().contains(&shown(1)));
+        metrics.fault_ended(&fault());
+        metrics.set_faults(&[fault()]);
+        let page = metrics.text().unwrap();
+        assert!(page.contains(&shown(0)) && !page.contains(&shown(1)), "{page}");
+        assert!(!page.contains("faultd_fault_lease_remaining_seconds{"), "{page}");
+    }
+
+    #[test]
+    fn roles_are_shown_for_as_long_as_somebody_asks_for_them() {
+        let metrics = Metrics::new().unwrap();
+        let mut roles = metrics.roles("etcd");
+        roles.set("etcd0", "leader");
+        let leads = r#"faultd_cluster_member_role{cluster="etcd",member="etcd0",role="leader"} 1"#;
+        assert!(metrics.text().unwrap().contains(leads));
+        drop(roles);
+        assert!(!metrics.text().unwrap().contains("faultd_cluster_member_role{"));
+    }
 }

@@ -50,8 +50,18 @@ impl WorkloadFamilies {
         )?;
         registry.register(Box::new(duration.clone()))?;
         Ok(Self {
-            info: gauges(registry, "faultd_run_info", "What a run is; always 1.", &["run", "label", "cluster", "driver"])?,
-            phase: gauges(registry, "faultd_run_phase", "1 for the phase that a run is in, 0 for the others.", &["run", "phase"])?,
+            info: gauges(
+                registry,
+                "faultd_run_info",
+                "What a run is; always 1.",
+                &["run", "label", "cluster", "driver"],
+            )?,
+            phase: gauges(
+                registry,
+                "faultd_run_phase",
+                "1 for the phase that a run is in, 0 for the others.",
+                &["run", "phase"],
+            )?,
             clients: gauges(registry, "faultd_workload_clients", "Clients of a run.", &["run"])?,
             operations: counters(
                 registry,
@@ -130,7 +140,10 @@ impl RunMetrics {
     /// Counts an operation; `result` is `ok`, `error` or `timeout`.
     pub fn operation(&self, operation: &str, result: &str, latency: Duration) {
         self.families.operations.with_label_values(&[self.id.as_str(), operation, result]).inc();
-        self.families.duration.with_label_values(&[self.id.as_str(), operation]).observe(latency.as_secs_f64());
+        self.families
+            .duration
+            .with_label_values(&[self.id.as_str(), operation])
+            .observe(latency.as_secs_f64());
     }
 
     /// Shows that the run has ended.

@@ -118,7 +118,8 @@ impl Experiment {
         let log = log_to_file(&folder)?;
         let driver = DriverPlugin::clone(&driver).with_log(Arc::clone(&log));
         let clients = load::clients(&spec, seed, &cluster, &driver, &serving).await.map_err(broken)?;
-        let schedule = SchedulePlugin::clone(&schedule).with_log(log).start(plan(&spec, seed)).await.map_err(broken)?;
+        let schedule =
+            SchedulePlugin::clone(&schedule).with_log(log).start(plan(&spec, seed)).await.map_err(broken)?;
         let metrics = surroundings.metrics.run(&id);
         Ok(Self {
             id,
@@ -151,9 +152,12 @@ impl Experiment {
         let (id, folder) = (self.id.clone(), self.folder.name().to_owned());
         match self.try_conduct(progress, stop).await {
             Ok((status, error)) => RunResult { id, status: status.name().to_owned(), folder, error },
-            Err(error) => {
-                RunResult { id, status: Status::Failed.name().to_owned(), folder, error: Some(error.to_string()) }
-            }
+            Err(error) => RunResult {
+                id,
+                status: Status::Failed.name().to_owned(),
+                folder,
+                error: Some(error.to_string()),
+            },
         }
     }
 
@@ -357,7 +361,8 @@ impl Finish {
             rules: self.done.proofs,
         });
         write_metadata(&self.folder, &self.metadata)?;
-        let text = serde_json::to_vec_pretty(&summary).map_err(|error| RunError::Internal(error.to_string()))?;
+        let text =
+            serde_json::to_vec_pretty(&summary).map_err(|error| RunError::Internal(error.to_string()))?;
         self.folder.write_file(SUMMARY_JSON, &text)?;
         let svg = plot::throughput_svg(&self.metadata, &summary, &rows);
         self.folder.write_file(THROUGHPUT_SVG, svg.as_bytes())?;

@@ -9,7 +9,8 @@ use faultd_results::metadata::Host;
 pub fn describe(storage: &str) -> Host {
     Host {
         kernel_release: kernel_release(),
-        cpus: thread::available_parallelism().map_or(0, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
+        cpus: thread::available_parallelism()
+            .map_or(0, |count| u32::try_from(count.get()).unwrap_or(u32::MAX)),
         cpu_limit: cpu_limit(),
         memory_bytes: memory_bytes(),
         data_file_system: Some(storage.to_owned()),

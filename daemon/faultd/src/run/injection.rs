@@ -8,9 +8,7 @@ use faultd_api::{
     units::nanoseconds,
 };
 use faultd_kernel::{clock, probe::Capabilities};
-use faultd_plugin_host::{
-    Direction as ProposedDirection, Effect, PluginError, Role, Rule, Schedule,
-};
+use faultd_plugin_host::{Direction as ProposedDirection, Effect, PluginError, Role, Rule, Schedule};
 use faultd_results::{
     event::{EventKind, FaultEvent},
     metadata::{FaultRecord, ResolvedFault},
@@ -18,7 +16,11 @@ use faultd_results::{
 };
 use tokio::{sync::watch, time::sleep_until};
 
-use super::{clock::RunClock, record::RunRecord, spec::{RunSpec, direction_text}};
+use super::{
+    clock::RunClock,
+    record::RunRecord,
+    spec::{RunSpec, direction_text},
+};
 use crate::{
     cluster::{Cluster, RoleError, RoleObserver, role_text},
     engine::{Application, Cleared, EngineError, EngineHandle, FaultOwner, Selection},
@@ -210,7 +212,9 @@ impl Injection<'_> {
         self.record.fault_event_at(cleared.cleared_ns, EventKind::FaultCleared, event);
         let packets = &cleared.status.packets;
         if packets.unintended > 0 {
-            self.done.taints.push(format!("{} packets were lost that nobody asked to lose", packets.unintended));
+            self.done
+                .taints
+                .push(format!("{} packets were lost that nobody asked to lose", packets.unintended));
         }
         if packets.expired > 0 {
             self.done.taints.push(format!("{} packets met the fault after its lease", packets.expired));
@@ -238,7 +242,10 @@ impl Injection<'_> {
         self.record.fault_event_at(commanded_ns, EventKind::FaultCleared, event);
     }
 
-    async fn resolve(&mut self, target: &str) -> Result<(crate::target::ResolvedTarget, Role), InjectionError> {
+    async fn resolve(
+        &mut self,
+        target: &str,
+    ) -> Result<(crate::target::ResolvedTarget, Role), InjectionError> {
         let roles = self.observer.roles().await?;
         let (member, role) = self.cluster.member(target, &roles)?;
         Ok((member.target.clone(), role))
@@ -302,7 +309,11 @@ fn describe(application: &Application, role: Role) -> String {
 }
 
 fn fault_event(status: &FaultStatus, description: &str) -> FaultEvent {
-    FaultEvent { fault: status.id.clone(), target: status.target.clone(), detail: Some(description.to_owned()) }
+    FaultEvent {
+        fault: status.id.clone(),
+        target: status.target.clone(),
+        detail: Some(description.to_owned()),
+    }
 }
 
 fn fault_record(application: &Application, status: &FaultStatus, role: Role) -> FaultRecord {

@@ -39,7 +39,9 @@ pub enum RunError {
     #[error(transparent)]
     Spec(#[from] RunSpecError),
     /// There is no such cluster.
-    #[error("no cluster is named '{0}'; bring one up with 'faultctl lab up workloads/etcd', or see 'faultctl lab status'")]
+    #[error(
+        "no cluster is named '{0}'; bring one up with 'faultctl lab up workloads/etcd', or see 'faultctl lab status'"
+    )]
     NoCluster(String),
     /// The cluster is on its way up or down.
     #[error(transparent)]
@@ -186,7 +188,8 @@ impl Runs {
         let (progress, progress_seen) = watch::channel(RunProgress::default());
         let (stop, stopped) = watch::channel(None);
         let (result, result_seen) = watch::channel(None);
-        let handle = RunHandle { id: id.clone(), progress: progress_seen, result: result_seen, stop: Arc::new(stop) };
+        let handle =
+            RunHandle { id: id.clone(), progress: progress_seen, result: result_seen, stop: Arc::new(stop) };
         self.table().active.insert(id.clone(), handle.clone());
         let runs = self.clone();
         tokio::spawn(async move {

@@ -7,10 +7,7 @@
 use std::{
     fs::File,
     io::{self, Write},
-    os::{
-        fd::OwnedFd,
-        unix::fs::fchown,
-    },
+    os::{fd::OwnedFd, unix::fs::fchown},
 };
 
 use rustix::fs::{Mode, OFlags, fstat, mkdirat, openat, renameat};
@@ -98,7 +95,9 @@ fn hint(source: &io::Error) -> &'static str {
     match source.kind() {
         io::ErrorKind::AlreadyExists => "; a run with this label began in the same second: use another label",
         io::ErrorKind::StorageFull => "; make room, or run in another directory",
-        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => "; run in a directory that can be written",
+        io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            "; run in a directory that can be written"
+        }
         _ => "",
     }
 }
@@ -115,7 +114,10 @@ mod tests {
         fs::create_dir_all(&outputs).unwrap();
         let directory = OwnedFd::from(File::open(&outputs).unwrap());
         let folder = RunFolder::create(&directory, "run").unwrap();
-        assert!(RunFolder::create(&directory, "run").is_err_and(|error| error.to_string().contains("another label")));
+        assert!(
+            RunFolder::create(&directory, "run")
+                .is_err_and(|error| error.to_string().contains("another label"))
+        );
 
         let victim = outputs.join("victim");
         fs::write(&victim, "precious").unwrap();

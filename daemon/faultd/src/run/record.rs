@@ -108,7 +108,10 @@ impl RunRecord {
     /// The phase that most of a second belongs to: the one that held in its middle.
     #[must_use]
     pub fn phase_of_second(&self, second: i64) -> Phase {
-        #[expect(clippy::cast_precision_loss, reason = "a run has far fewer seconds than a double has digits")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a run has far fewer seconds than a double has digits"
+        )]
         let middle_s = second as f64 + 0.5;
         phase_at(&self.written().events, middle_s)
     }
@@ -186,6 +189,9 @@ mod tests {
         let events =
             [fault_event(10.003, EventKind::FaultCommanded), fault_event(20.004, EventKind::FaultCleared)];
         let phases: Vec<Phase> = [-0.5, 9.5, 10.5, 19.5, 20.5].map(|t_s| phase_at(&events, t_s)).to_vec();
-        assert_eq!(phases, [Phase::WarmUp, Phase::Baseline, Phase::Injection, Phase::Injection, Phase::Recovery]);
+        assert_eq!(
+            phases,
+            [Phase::WarmUp, Phase::Baseline, Phase::Injection, Phase::Injection, Phase::Recovery]
+        );
     }
 }

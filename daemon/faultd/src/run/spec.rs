@@ -132,28 +132,37 @@ fn check_window(request: &RunRequest, duration: Duration) -> Result<(), RunSpecE
 
 fn check_numbers(request: &RunRequest) -> Result<(), RunSpecError> {
     let whole = |what, given: u64, least: u64, most: u64| {
-        if (least..=most).contains(&given) { Ok(()) } else { Err(out_of_range(what, given, format!("{least} to {most}"))) }
+        if (least..=most).contains(&given) {
+            Ok(())
+        } else {
+            Err(out_of_range(what, &given, format!("{least} to {most}")))
+        }
     };
     whole("a number of clients", request.clients, 1, MOST_CLIENTS)?;
     whole("a value size", request.value_bytes, 1, LARGEST_VALUE)?;
     whole("a number of keys", request.keys, 1, MOST_KEYS)?;
     in_range("a time-out", request.operation_timeout_ns, Duration::from_millis(1), Duration::from_secs(600))?;
     if !(0.0..=1.0).contains(&request.read_ratio) {
-        return Err(out_of_range("a share of reads", request.read_ratio, "0 to 1".to_owned()));
+        return Err(out_of_range("a share of reads", &request.read_ratio, "0 to 1".to_owned()));
     }
     Ok(())
 }
 
-fn in_range(what: &'static str, given_ns: u64, least: Duration, most: Duration) -> Result<Duration, RunSpecError> {
+fn in_range(
+    what: &'static str,
+    given_ns: u64,
+    least: Duration,
+    most: Duration,
+) -> Result<Duration, RunSpecError> {
     let given = Duration::from_nanos(given_ns);
     if (least..=most).contains(&given) {
         return Ok(given);
     }
     let text = |duration| duration_text(faultd_api::units::nanoseconds(duration));
-    Err(out_of_range(what, text(given), format!("{} to {}", text(least), text(most))))
+    Err(out_of_range(what, &text(given), format!("{} to {}", text(least), text(most))))
 }
 
-fn out_of_range(what: &'static str, given: impl ToString, range: String) -> RunSpecError {
+fn out_of_range(what: &'static str, given: &dyn ToString, range: String) -> RunSpecError {
     RunSpecError::OutOfRange { what, given: given.to_string(), range }
 }
 
@@ -192,7 +201,8 @@ mod tests {
 
     #[test]
     fn a_run_without_fault_and_target_is_a_baseline() {
-        let baseline = RunRequest { target: None, delay_ns: None, inject_at_ns: None, hold_for_ns: None, ..request() };
+        let baseline =
+            RunRequest { target: None, delay_ns: None, inject_at_ns: None, hold_for_ns: None, ..request() };
         assert_eq!(RunSpec::checked(&baseline).unwrap().fault, None);
     }
 
@@ -200,7 +210,9 @@ mod tests {
     fn what_does_not_fit_together_is_refused_with_the_reason() {
         assert!(refusal(|r| r.target = None).contains("needs a target"));
         assert!(refusal(|r| r.delay_ns = None).contains("without a fault"));
-        assert!(refusal(|r| r.hold_for_ns = Some(30_000_000_000)).contains("end at 40s, after the run's 30s"));
+        assert!(
+            refusal(|r| r.hold_for_ns = Some(30_000_000_000)).contains("end at 40s, after the run's 30s")
+        );
         assert!(refusal(|r| r.inject_at_ns = Some(30_000_000_000)).contains("when the run of 30s is over"));
         assert!(refusal(|r| r.clients = 0).contains("number of clients of 0"));
         assert!(refusal(|r| r.duration_ns = 0).contains("duration"));
