@@ -8,7 +8,7 @@ ifndef V
 export CARGO_TERM_QUIET := true
 endif
 
-.PHONY: help demo test build check clean setup-demo setup-test
+.PHONY: help demo test build guests check clean setup-demo setup-test
 .NOTPARALLEL:
 
 help:
@@ -21,16 +21,20 @@ help:
 demo: setup-demo build
 	@xtask/demo.sh
 
-test: setup-test build
+# The tests build the daemon themselves, with what they add to it.
+test: setup-test guests
 	@$(step) --last 'running the tests' cargo xtask test
 
-build:
+build: guests
+	@$(step) 'building faultd and faultctl' cargo build --release --package faultd --package faultctl
+
+# What runs inside others: in the kernel, and in the daemon's plugin host.
+guests:
 	@$(step) 'building xtask' cargo build --release --package xtask
 	@$(step) 'building the eBPF programs' cargo xtask ebpf
 	@$(step) 'building the plugins' cargo xtask plugins
-	@$(step) 'building faultd and faultctl' cargo build --release --workspace
 
-check: setup-demo
+check: setup-demo guests
 	@$(step) 'checking' cargo xtask check
 
 setup-demo:

@@ -15,6 +15,18 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    /// As it is written everywhere: `egress`, `ingress` or `both`.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Direction::Egress => "egress",
+            Direction::Ingress => "ingress",
+            Direction::Both => "both",
+        }
+    }
+}
+
 /// How a rule is to be carried out.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]

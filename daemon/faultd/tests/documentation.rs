@@ -1,5 +1,5 @@
 //! The commands of the documents are run as they stand there: blocks marked `sh`, line by line.
-#![expect(clippy::expect_used, reason = "tests")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
 //! Labs: up and down without a trace, two at once, and what becomes of one when the daemon ends.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     fs,
@@ -79,6 +79,19 @@ fn two_labs_of_one_description_serve_at_once() {
     assert!(ambiguous.stderr.contains(&labs[0]) && ambiguous.stderr.contains(&labs[1]), "{ambiguous:?}");
     daemon.faultctl(&format!("lab down {}", labs[0])).succeeded();
     assert_eq!(status(&daemon, &labs[1])["state"], "serving");
+}
+
+#[test]
+fn of_several_callers_that_take_a_lab_down_one_does_and_the_others_are_told() {
+    let daemon = DaemonUnderTest::start(FAULTD);
+    let lab = daemon.lab_up();
+    let callers: Vec<_> = (0..4).map(|_| daemon.faultctl_started(&format!("lab down {lab}"))).collect();
+    let answers: Vec<_> = callers.into_iter().map(|caller| caller.wait(SETTLE_TIME)).collect();
+    assert_eq!(answers.iter().filter(|answer| answer.code == Some(0)).count(), 1, "{answers:#?}");
+    for answer in answers.iter().filter(|answer| answer.code != Some(0)) {
+        assert!(matches!(answer.code, Some(1 | 3)) && answer.complaints().len() == 1, "{answer:#?}");
+    }
+    assert_eq!(daemon.left_over(), Vec::<String>::new());
 }
 
 #[test]

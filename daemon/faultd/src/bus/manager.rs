@@ -129,11 +129,7 @@ impl Manager {
 
     /// Takes a lab down without a trace; faults on its hosts are removed first.
     async fn lab_down(&self, name: String) -> Result<(), Error> {
-        if let Some(run) = self.services.runs.using(&name) {
-            return Err(Error::Busy(format!(
-                "lab '{name}' is in use by run {run}: wait for its end or stop it"
-            )));
-        }
+        let _hold = self.services.runs.keep_away_from(&name).map_err(|error| of_run(&error))?;
         self.clear(Selection::Lab(name.clone())).await?;
         self.services.labs.down(&name).await.map_err(|error| of_lab(&error))
     }

@@ -53,7 +53,9 @@ pub enum EngineError {
     #[error("the kernel does not take the programs: {0}")]
     NotPrepared(String),
     /// Another fault holds there already.
-    #[error("{target} already has a {direction} fault ({id}): remove it first ('faultctl fault rm {id}')")]
+    #[error(
+        "{target} already has a fault in this direction ({id}, {direction}): remove it first ('faultctl fault rm {id}')"
+    )]
     Occupied {
         /// The target's full name.
         target: String,

@@ -135,7 +135,7 @@ impl<P: RulePort> Owner<P> {
             if hooks_of(other.application.spec.direction).iter().any(|hook| hooks.contains(hook)) {
                 return Err(EngineError::Occupied {
                     target: application.target.name.clone(),
-                    direction: direction_text(other.application.spec.direction).to_owned(),
+                    direction: other.application.spec.direction.text().to_owned(),
                     id: other.id.clone(),
                 });
             }
@@ -270,14 +270,6 @@ fn hooks_of(direction: Direction) -> &'static [Hook] {
         Direction::Egress => &[Hook::Ingress],
         Direction::Ingress => &[Hook::Egress],
         Direction::Both => &[Hook::Ingress, Hook::Egress],
-    }
-}
-
-fn direction_text(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Egress => "egress",
-        Direction::Ingress => "ingress",
-        Direction::Both => "both ways",
     }
 }
 

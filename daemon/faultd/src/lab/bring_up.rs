@@ -83,6 +83,7 @@ impl Labs {
             if let Some(directory) = of_record.log.parent() {
                 make_directory(directory)?;
             }
+            keep_old_log(&of_record.log);
             let data = record.data_directory.join(&member.name);
             let process = hosts::start_member(member, of_record, &data, description.install.as_deref())?;
             of_record.process = Some(process.into());
@@ -177,11 +178,21 @@ fn make_directory(path: &Path) -> Result<(), LabError> {
     fs::create_dir_all(path).map_err(|source| LabError::Directory { path: path.to_owned(), source })
 }
 
-/// The end of the log of a member whose process has ended, in one line.
+/// How the log of a member whose process has ended begins and ends, in one line: programs say what is
+/// wrong with their arguments first, and what went wrong later last.
 fn last_words(member: &MemberRecord) -> String {
     let log = fs::read(&member.log).unwrap_or_default();
-    let tail =
-        String::from_utf8_lossy(log.get(log.len().saturating_sub(LOG_TAIL_BYTES)..).unwrap_or_default());
-    let tail = tail.trim().replace('\n', " | ");
-    format!("{} has ended; the end of {}: {tail}", member.name, member.log.display())
+    let end = log.get(log.len().saturating_sub(LOG_TAIL_BYTES)..).unwrap_or_default();
+    let end = String::from_utf8_lossy(end).trim().replace('\n', " | ");
+    let begin = String::from_utf8_lossy(log.get(..LOG_TAIL_BYTES.min(log.len())).unwrap_or_default());
+    let begin = begin.lines().next().unwrap_or_default();
+    format!("{} has ended; {} begins: {begin}; and ends: {end}", member.name, member.log.display())
+}
+
+/// A log is that of one life: an earlier one is kept beside it.
+fn keep_old_log(log: &Path) {
+    let mut old = log.as_os_str().to_owned();
+    old.push(".old");
+    // Most often there is none.
+    let _ = fs::rename(log, old);
 }

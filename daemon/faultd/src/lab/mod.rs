@@ -105,7 +105,7 @@ pub enum LabError {
     #[error("the lab is not whole: {0}")]
     Incomplete(String),
     /// Not everything could be removed.
-    #[error("lab '{name}' is down, but not without a trace: {}", failures.join("; "))]
+    #[error("not everything of lab '{name}' could be removed: {}; try 'faultctl lab down {name}' again", failures.join("; "))]
     Traces {
         /// The lab's name.
         name: String,
@@ -215,11 +215,15 @@ impl Labs {
     /// # Errors
     /// When there is no such lab, or something of it could not be removed.
     pub async fn down(&self, name: &str) -> Result<(), LabError> {
-        let lab = self.lab(name)?;
-        self.set(name, Some(Slot::Changing));
+        let lab = self.begin_going_down(name)?;
         let failures = self.remove(lab.record.clone()).await;
-        self.set(name, None);
-        if failures.is_empty() { Ok(()) } else { Err(LabError::Traces { name: name.to_owned(), failures }) }
+        if failures.is_empty() {
+            self.set(name, None);
+            return Ok(());
+        }
+        // It stays listed, so that taking it down can be tried again.
+        self.set(name, Some(Slot::Up(lab)));
+        Err(LabError::Traces { name: name.to_owned(), failures })
     }
 
     /// Removes everything that a record names, and the record itself once nothing is left.
@@ -285,6 +289,16 @@ impl Labs {
         let labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
         match labs.get(name) {
             Some(Slot::Up(lab)) => Ok(Arc::clone(lab)),
+            Some(Slot::Changing) => Err(LabError::Busy(name.to_owned())),
+            None => Err(LabError::NotFound(name.to_owned())),
+        }
+    }
+
+    /// From here on the lab cannot be used, and nobody else can take it down.
+    fn begin_going_down(&self, name: &str) -> Result<Arc<Lab>, LabError> {
+        let mut labs = self.shared.labs.lock().unwrap_or_else(PoisonError::into_inner);
+        match labs.get_mut(name).map(|slot| std::mem::replace(slot, Slot::Changing)) {
+            Some(Slot::Up(lab)) => Ok(lab),
             Some(Slot::Changing) => Err(LabError::Busy(name.to_owned())),
             None => Err(LabError::NotFound(name.to_owned())),
         }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use faultd_api::fault::{Direction, FaultStatus};
+use faultd_api::fault::FaultStatus;
 use prometheus::{GaugeVec, IntCounterVec, Registry};
 
 use super::{counters, gauges};
@@ -100,7 +100,7 @@ impl FaultFamilies {
     fn show(&self, status: &FaultStatus, active: bool) {
         let run = status.run.as_deref().unwrap_or_default();
         let (id, target) = (status.id.as_str(), status.target.as_str());
-        let direction = direction_label(status.direction);
+        let direction = status.direction.text();
         let on = if active { 1.0 } else { 0.0 };
         self.active.with_label_values(&[run, id, status.kind.as_str(), target, direction]).set(on);
         let delay = status.delay_ns.map_or(0.0, |delay| Duration::from_nanos(delay).as_secs_f64());
@@ -115,7 +115,7 @@ impl FaultFamilies {
     fn remove(&self, status: &FaultStatus) {
         let run = status.run.as_deref().unwrap_or_default();
         let (id, target) = (status.id.as_str(), status.target.as_str());
-        let direction = direction_label(status.direction);
+        let direction = status.direction.text();
         let _ = self.active.remove_label_values(&[run, id, status.kind.as_str(), target, direction]);
         let _ = self.delay.remove_label_values(&[run, id, target]);
         let _ = self.loss.remove_label_values(&[run, id, target]);
@@ -135,12 +135,4 @@ fn verdicts(status: &FaultStatus) -> [(&'static str, u64); 6] {
         ("expired", packets.expired),
         ("unintended", packets.unintended),
     ]
-}
-
-fn direction_label(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Egress => "egress",
-        Direction::Ingress => "ingress",
-        Direction::Both => "both",
-    }
 }

@@ -361,14 +361,15 @@ impl Finish {
             rules: self.done.proofs,
         });
         write_metadata(&self.folder, &self.metadata)?;
-        let text =
-            serde_json::to_vec_pretty(&summary).map_err(|error| RunError::Internal(error.to_string()))?;
-        self.folder.write_file(SUMMARY_JSON, &text)?;
         let svg = plot::throughput_svg(&self.metadata, &summary, &rows);
         self.folder.write_file(THROUGHPUT_SVG, svg.as_bytes())?;
         let png = plot::throughput_png(&self.metadata, &summary, &rows)
             .map_err(|error| RunError::Internal(error.to_string()))?;
-        Ok(self.folder.write_file(THROUGHPUT_PNG, &png)?)
+        self.folder.write_file(THROUGHPUT_PNG, &png)?;
+        let text =
+            serde_json::to_vec_pretty(&summary).map_err(|error| RunError::Internal(error.to_string()))?;
+        // Last: a folder with a summary is whole.
+        Ok(self.folder.write_file(SUMMARY_JSON, &text)?)
     }
 }
 

@@ -16,11 +16,7 @@ use faultd_results::{
 };
 use tokio::{sync::watch, time::sleep_until};
 
-use super::{
-    clock::RunClock,
-    record::RunRecord,
-    spec::{RunSpec, direction_text},
-};
+use super::{clock::RunClock, record::RunRecord, spec::RunSpec};
 use crate::{
     cluster::{Cluster, RoleError, RoleObserver, role_text},
     engine::{Application, Cleared, EngineError, EngineHandle, FaultOwner, Selection},
@@ -226,7 +222,7 @@ impl Injection<'_> {
         self.done.proofs.push(RuleProof {
             fault: cleared.status.id.clone(),
             target: cleared.status.target.clone(),
-            direction: direction_text(cleared.status.direction).to_owned(),
+            direction: cleared.status.direction.text().to_owned(),
             seen: packets.seen,
             matched: packets.matched,
             delayed: packets.delayed,
@@ -319,7 +315,7 @@ fn fault_event(status: &FaultStatus, description: &str) -> FaultEvent {
 fn fault_record(application: &Application, status: &FaultStatus, role: Role) -> FaultRecord {
     FaultRecord {
         target: application.spec.target.clone(),
-        direction: direction_text(status.direction).to_owned(),
+        direction: status.direction.text().to_owned(),
         delay_ns: status.delay_ns.unwrap_or_default(),
         loss_ratio: status.loss_ratio.unwrap_or_default(),
         resolved: Some(ResolvedFault {

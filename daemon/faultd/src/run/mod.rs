@@ -138,6 +138,19 @@ impl RunHandle {
     }
 }
 
+/// No run can begin on a cluster while this lives.
+pub struct ClusterHold {
+    runs: Runs,
+    id: String,
+    cluster: String,
+}
+
+impl Drop for ClusterHold {
+    fn drop(&mut self) {
+        self.runs.release(&self.id, &self.cluster);
+    }
+}
+
 impl Runs {
     /// No runs yet.
     #[must_use]
@@ -178,10 +191,13 @@ impl Runs {
         }
     }
 
-    /// The run that has a cluster, if one has.
-    #[must_use]
-    pub fn using(&self, cluster: &str) -> Option<String> {
-        self.table().clusters.get(cluster).cloned()
+    /// Keeps runs away from a cluster for as long as the answer lives.
+    ///
+    /// # Errors
+    /// When a run has the cluster.
+    pub fn keep_away_from(&self, cluster: &str) -> Result<ClusterHold, RunError> {
+        let id = self.reserve(cluster)?;
+        Ok(ClusterHold { runs: self.clone(), id, cluster: cluster.to_owned() })
     }
 
     fn begin(&self, id: String, cluster: String, experiment: Experiment) -> RunHandle {

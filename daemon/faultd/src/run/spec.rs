@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use faultd_api::{
-    fault::{Direction, FaultRequest},
+    fault::FaultRequest,
     run::RunRequest,
     units::{LONGEST_DURATION, duration_text},
 };
@@ -164,16 +164,6 @@ fn in_range(
 
 fn out_of_range(what: &'static str, given: &dyn ToString, range: String) -> RunSpecError {
     RunSpecError::OutOfRange { what, given: given.to_string(), range }
-}
-
-/// A direction as it is written in files.
-#[must_use]
-pub fn direction_text(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Egress => "egress",
-        Direction::Ingress => "ingress",
-        Direction::Both => "both",
-    }
 }
 
 #[cfg(test)]
