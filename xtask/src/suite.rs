@@ -13,7 +13,7 @@ use crate::{command, uml};
 
 /// Names the file that tests which skip themselves write a line to.
 const SKIPS: &str = "FAULTD_TEST_SKIPS";
-/// The crate whose tests run on two kernels.
+/// The crate all of whose tests run on two kernels.
 const KERNEL_CRATE: &str = "faultd-kernel";
 
 /// Runs all suites, lists what was skipped, and ends with "N passed, N failed, N skipped".
@@ -50,10 +50,14 @@ fn plugins(tally: &mut Tally) -> Result<()> {
     count(tally, &mut cargo)
 }
 
-/// The kernel tests on this machine's kernel, and on one that has fq and netem but no TCX.
+/// The tests for two kernels on this machine's kernel, and on one that has fq and netem but no TCX.
 fn kernel(tally: &mut Tally) -> Result<()> {
-    let mut cargo = cargo_test(&["--package", KERNEL_CRATE])?;
-    let here = skips_of(|file| count(tally, cargo.env(SKIPS, file)))?;
+    let here = skips_of(|file| {
+        for selection in uml::ON_TWO_KERNELS {
+            count(tally, cargo_test(selection)?.env(SKIPS, file))?;
+        }
+        Ok(())
+    })?;
     if uml::is_installed() {
         let there = skips_of(|file| second_kernel(tally, file))?;
         tally.read_skips_of_two_kernels(&here, &there);

@@ -27,6 +27,10 @@ const LIMIT: Duration = Duration::from_secs(600);
 const BEGIN: &str = "xtask-uml-begin";
 const END: &str = "xtask-uml-end";
 
+/// The tests that run on this machine's kernel and on the second one, as cargo selects them.
+pub(crate) const ON_TWO_KERNELS: [&[&str]; 2] =
+    [&["--package=faultd-kernel"], &["--package=faultd", "--test=netem"]];
+
 /// A program and its arguments.
 pub(crate) type Words = Vec<String>;
 
@@ -41,7 +45,7 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
     exit_code_of(&[words])
 }
 
-/// Runs the integration tests of faultd-kernel whose names contain one of the filters.
+/// Runs the tests for two kernels whose names contain one of the filters.
 pub(crate) fn kernel_tests(filters: &[&str]) -> Result<ExitCode> {
     exit_code_of(&kernel_test_commands(filters)?)
 }
@@ -52,17 +56,16 @@ fn exit_code_of(commands: &[Words]) -> Result<ExitCode> {
     Ok(ExitCode::from(status))
 }
 
-/// Builds the integration tests of faultd-kernel and returns how each program of them is called.
+/// Builds the tests for two kernels and returns how each program of them is called.
 pub(crate) fn kernel_test_commands(filters: &[&str]) -> Result<Vec<Words>> {
-    let messages = command::output_of(command::cargo().args([
-        "test",
-        "--release",
-        "--package=faultd-kernel",
-        "--no-run",
-        "--message-format=json-render-diagnostics",
-    ]))?;
-    let programs: Vec<String> = messages.lines().filter_map(integration_test).collect();
-    ensure!(!programs.is_empty(), "faultd-kernel has no integration tests");
+    let mut programs: Vec<String> = Vec::new();
+    for selection in ON_TWO_KERNELS {
+        let options = ["--no-run", "--message-format=json-render-diagnostics"];
+        let messages =
+            command::output_of(command::cargo().args(["test", "--release"]).args(selection).args(options))?;
+        programs.extend(messages.lines().filter_map(integration_test));
+    }
+    ensure!(!programs.is_empty(), "there are no tests for two kernels");
     let filters = || filters.iter().map(|filter| (*filter).to_owned());
     Ok(programs.into_iter().map(|program| std::iter::once(program).chain(filters()).collect()).collect())
 }
