@@ -1,5 +1,7 @@
 //! The daemon's process: arguments, parts in their order, and an orderly end.
 
+#![forbid(unsafe_code)]
+
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
 
 use anyhow::Context;
