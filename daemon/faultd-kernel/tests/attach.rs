@@ -200,3 +200,27 @@ fn a_namespace_deleted_under_a_rule_does_not_hang() {
     datapath.shutdown().expect("a clean end");
     assert!(start.elapsed() < Duration::from_secs(5));
 }
+
+/// The relay's thread comes before all others: with nothing to read it must sleep, not try again.
+#[test]
+fn a_holding_device_deleted_under_a_rule_keeps_no_cpu_busy() {
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath("holding device deleted") else { return };
+    let hosts = VethPairHosts::create();
+    let delay = Some(Duration::from_millis(1));
+    let rule = datapath.add_rule(plan(&hosts.left, Hook::Ingress, delay, None)).expect("a rule").id;
+    let (name, _statistics) = datapath.holding_devices().pop().expect("a holding device");
+    let device = link::find(&hosts.switch, &name).expect("links").expect("the device");
+    link::delete(&hosts.switch, device.index).expect("deleted");
+    let before = cpu_time();
+    std::thread::sleep(Duration::from_millis(500));
+    let busy = cpu_time() - before;
+    assert!(busy < Duration::from_millis(250), "{busy:?} of 500 ms");
+    datapath.remove_rule(rule).expect("removed");
+    datapath.shutdown().expect("a clean end");
+}
+
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::try_from(time).expect("a positive time")
+}

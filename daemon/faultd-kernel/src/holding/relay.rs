@@ -219,12 +219,15 @@ struct Worker {
     shared: Arc<Shared>,
     line: DelayLine,
     buffer: Vec<u8>,
+    /// The device went with its namespace: reading it fails at once and for ever, and this thread,
+    /// which comes before others, would do nothing else.
+    device_is_gone: bool,
 }
 
 impl Worker {
     fn new(device: File, wake: OwnedFd, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
         let (line, buffer) = (DelayLine::new(BYTE_LIMIT), vec![0; LARGEST_FRAME]);
-        Self { device, wake, commands, shared, line, buffer }
+        Self { device, wake, commands, shared, line, buffer, device_is_gone: false }
     }
 
     fn run(mut self) {
@@ -246,12 +249,16 @@ impl Worker {
 
     /// Reads frames that the device has, at most `limit`; tells how many.
     fn read_frames(&mut self, limit: usize) -> usize {
+        if self.device_is_gone {
+            return 0;
+        }
         for count in 0..limit {
             match self.device.read(&mut self.buffer) {
                 Ok(length) => self.hold(length),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return count,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot read from the relay's device");
+                    tracing::warn!(%error, "the relay's device cannot be read any more");
+                    self.device_is_gone = true;
                     return count;
                 }
             }
@@ -313,8 +320,9 @@ impl Worker {
             PollFd::from_borrowed_fd(self.device.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN),
         ];
+        let watched = if self.device_is_gone { &mut ready[1..] } else { &mut ready[..] };
         // An interrupted or failed poll only means to look again.
-        let _ = poll(&mut ready, limit.as_ref());
+        let _ = poll(watched, limit.as_ref());
         let [_device, wake] = ready;
         if wake.revents().contains(PollFlags::IN) {
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
