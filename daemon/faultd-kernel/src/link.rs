@@ -54,7 +54,7 @@ pub struct VethPair {
 
 /// All links of a namespace with their addresses, by index.
 pub fn list(namespace: &Namespace) -> Result<Vec<Link>, NetlinkError> {
-    list_through(&mut Netlink::open(namespace)?)
+    list_through(&Netlink::of(namespace))
 }
 
 /// The link of that name, if there is one.
@@ -73,11 +73,11 @@ pub fn by_index(namespace: &Namespace, index: u32) -> Result<Link, NetlinkError>
 
 /// The veth pairs that join `target` to `host`, in the order of their indices inside the target.
 pub fn host_side_of(target: &Namespace, host: &Namespace) -> Result<Vec<VethPair>, NetlinkError> {
-    let mut netlink = Netlink::open(target)?;
-    let inside = list_through(&mut netlink)?;
+    let netlink = Netlink::of(target);
+    let inside = list_through(&netlink)?;
     // The dump above made the kernel number the namespaces of all peers, so an absent number means
     // that no link leads there.
-    let Some(host_id) = namespace_id(&mut netlink, host)? else { return Ok(Vec::new()) };
+    let Some(host_id) = namespace_id(&netlink, host)? else { return Ok(Vec::new()) };
     let outside = list(host)?;
     let pairs = inside.into_iter().filter(|link| link.peer_namespace_id == Some(host_id));
     Ok(pairs.filter_map(|inside| pair_up(inside, &outside)).collect())
@@ -127,17 +127,17 @@ pub fn create_veth(
 }
 
 fn create(namespace: &Namespace, name: &str, message: LinkMessage) -> Result<Link, NetlinkError> {
-    let mut netlink = Netlink::open(namespace)?;
+    let netlink = Netlink::of(namespace);
     let request = RouteNetlinkMessage::NewLink(message);
     netlink.change(format!("create the link {name}"), request, NLM_F_CREATE | NLM_F_EXCL)?;
-    let created = list_through(&mut netlink)?.into_iter().find(|link| link.name == name);
+    let created = list_through(&netlink)?.into_iter().find(|link| link.name == name);
     created.ok_or_else(|| NetlinkError::Missing(format!("link {name} although it was created")))
 }
 
 /// Removes a link (and with it the other end of a veth pair). One that is gone already is no error.
 pub fn delete(namespace: &Namespace, index: u32) -> Result<(), NetlinkError> {
     let request = RouteNetlinkMessage::DelLink(with_index(index));
-    match Netlink::open(namespace)?.change(format!("delete the link with index {index}"), request, 0) {
+    match Netlink::of(namespace).change(format!("delete the link with index {index}"), request, 0) {
         Err(error) if error.means_absent() => Ok(()),
         result => result,
     }
@@ -201,7 +201,7 @@ pub fn add_address(
     };
     let operation = format!("add the address {address}/{prefix_length} to the link with index {index}");
     let request = RouteNetlinkMessage::NewAddress(message);
-    Netlink::open(namespace)?.change(operation, request, NLM_F_CREATE | NLM_F_EXCL)
+    Netlink::of(namespace).change(operation, request, NLM_F_CREATE | NLM_F_EXCL)
 }
 
 fn broadcast(address: Ipv4Addr, prefix_length: u8) -> Option<AddressAttribute> {
@@ -216,10 +216,10 @@ fn with_index(index: u32) -> LinkMessage {
 }
 
 fn set(namespace: &Namespace, operation: String, message: LinkMessage) -> Result<(), NetlinkError> {
-    Netlink::open(namespace)?.change(operation, RouteNetlinkMessage::SetLink(message), 0)
+    Netlink::of(namespace).change(operation, RouteNetlinkMessage::SetLink(message), 0)
 }
 
-fn list_through(netlink: &mut Netlink) -> Result<Vec<Link>, NetlinkError> {
+fn list_through(netlink: &Netlink) -> Result<Vec<Link>, NetlinkError> {
     let answers = netlink.dump("list links", RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
     let mut links: Vec<Link> = answers.into_iter().filter_map(link_of).collect();
     let answers =
@@ -284,7 +284,7 @@ fn address_of(answer: RouteNetlinkMessage) -> Option<(u32, (IpAddr, u8))> {
 }
 
 /// The number by which the socket's namespace knows another one.
-fn namespace_id(netlink: &mut Netlink, other: &Namespace) -> Result<Option<i32>, NetlinkError> {
+fn namespace_id(netlink: &Netlink, other: &Namespace) -> Result<Option<i32>, NetlinkError> {
     let mut message = NsidMessage::default();
     let descriptor = u32::try_from(other.as_fd().as_raw_fd()).unwrap_or(u32::MAX);
     message.attributes = vec![NsidAttribute::Fd(descriptor)];

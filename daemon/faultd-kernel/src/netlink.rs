@@ -1,13 +1,14 @@
-//! One route-netlink socket and its request-answer exchange. A socket belongs to the namespace in
-//! which it was opened and may then be used from any thread.
+//! Requests to the kernel by route netlink, and their answers.
+//!
+//! rtnetlink is asynchronous and this crate is not, because its callers may be on any thread, inside
+//! a runtime or not: each exchange has a thread of its own, which it needs anyway to be in the right
+//! namespace.
 
 use std::io;
 
-use netlink_packet_core::{
-    DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
-};
+use futures_util::StreamExt as _;
+use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
-use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use thiserror::Error;
 
 use crate::namespace::{Namespace, NamespaceError};
@@ -18,7 +19,7 @@ pub enum NetlinkError {
     /// The namespace could not be entered.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
-    /// The socket could not be opened, written or read.
+    /// The socket could not be opened or used.
     #[error("cannot talk to the kernel by netlink")]
     Socket(#[source] io::Error),
     /// The kernel said no.
@@ -30,9 +31,6 @@ pub enum NetlinkError {
         #[source]
         source: io::Error,
     },
-    /// The answer makes no sense to us.
-    #[error("cannot decode the kernel's netlink answer")]
-    Decode(#[source] DecodeError),
     /// The object asked for is not there.
     #[error("there is no {0}")]
     Missing(String),
@@ -55,26 +53,20 @@ impl NetlinkError {
     }
 }
 
+/// Netlink of one namespace.
 pub(crate) struct Netlink {
-    socket: Socket,
-    sequence: u32,
+    namespace: Namespace,
 }
 
 impl Netlink {
-    /// Opens a socket inside `namespace`.
-    pub(crate) fn open(namespace: &Namespace) -> Result<Self, NetlinkError> {
-        let socket = namespace.run(|| {
-            let mut socket = Socket::new(NETLINK_ROUTE)?;
-            socket.bind_auto()?;
-            socket.connect(&SocketAddr::new(0, 0))?;
-            Ok(socket)
-        })?;
-        Ok(Self { socket: socket.map_err(NetlinkError::Socket)?, sequence: 0 })
+    /// Netlink of `namespace`.
+    pub(crate) fn of(namespace: &Namespace) -> Self {
+        Self { namespace: namespace.clone() }
     }
 
     /// Sends a request that changes something, with flags beyond those that every request has.
     pub(crate) fn change(
-        &mut self,
+        &self,
         operation: impl Into<String>,
         message: RouteNetlinkMessage,
         flags: u16,
@@ -84,7 +76,7 @@ impl Netlink {
 
     /// Asks for all objects that fit the request.
     pub(crate) fn dump(
-        &mut self,
+        &self,
         operation: impl Into<String>,
         message: RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
@@ -93,7 +85,7 @@ impl Netlink {
 
     /// Asks for one object.
     pub(crate) fn get(
-        &mut self,
+        &self,
         operation: impl Into<String>,
         message: RouteNetlinkMessage,
     ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
@@ -101,63 +93,35 @@ impl Netlink {
     }
 
     fn exchange(
-        &mut self,
+        &self,
         operation: String,
         message: RouteNetlinkMessage,
         flags: u16,
     ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
-        self.send(message, flags | NLM_F_REQUEST)?;
-        let mut answers = Vec::new();
-        loop {
-            let (datagram, _sender) = self.socket.recv_from_full().map_err(NetlinkError::Socket)?;
-            match take_answers(&datagram, self.sequence, &mut answers)? {
-                Progress::More => {}
-                Progress::Done => return Ok(answers),
-                Progress::Refused(source) => return Err(NetlinkError::Refused { operation, source }),
+        let mut request = NetlinkMessage::from(message);
+        request.header.flags = flags | NLM_F_REQUEST;
+        let answers = self.namespace.run(|| ask(request))?.map_err(NetlinkError::Socket)?;
+        let mut objects = Vec::new();
+        for answer in answers {
+            match answer.payload {
+                NetlinkPayload::InnerMessage(object) => objects.push(object),
+                NetlinkPayload::Error(error) if error.code.is_some() => {
+                    return Err(NetlinkError::Refused { operation, source: error.to_io() });
+                }
+                _ => {}
             }
         }
-    }
-
-    fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), NetlinkError> {
-        self.sequence = self.sequence.wrapping_add(1);
-        let mut header = NetlinkHeader::default();
-        header.sequence_number = self.sequence;
-        header.flags = flags;
-        let mut request = NetlinkMessage::new(header, NetlinkPayload::from(message));
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send(&bytes, 0).map_err(NetlinkError::Socket)?;
-        Ok(())
+        Ok(objects)
     }
 }
 
-enum Progress {
-    More,
-    Done,
-    Refused(io::Error),
-}
-
-fn take_answers(
-    datagram: &[u8],
-    sequence: u32,
-    answers: &mut Vec<RouteNetlinkMessage>,
-) -> Result<Progress, NetlinkError> {
-    let mut rest = datagram;
-    while !rest.is_empty() {
-        let message = NetlinkMessage::deserialize(rest).map_err(NetlinkError::Decode)?;
-        let length = usize::try_from(message.header.length).unwrap_or(usize::MAX).next_multiple_of(4);
-        rest = rest.get(length.max(4)..).unwrap_or_default();
-        if message.header.sequence_number != sequence {
-            continue;
-        }
-        match message.payload {
-            NetlinkPayload::Done(_) => return Ok(Progress::Done),
-            NetlinkPayload::Error(error) if error.code.is_none() => return Ok(Progress::Done),
-            NetlinkPayload::Error(error) => return Ok(Progress::Refused(error.to_io())),
-            NetlinkPayload::InnerMessage(answer) => answers.push(answer),
-            _ => {}
-        }
-    }
-    Ok(Progress::More)
+/// The whole exchange, on a thread that is in the namespace and in no runtime.
+fn ask(request: NetlinkMessage<RouteNetlinkMessage>) -> io::Result<Vec<NetlinkMessage<RouteNetlinkMessage>>> {
+    tokio::runtime::Builder::new_current_thread().enable_io().build()?.block_on(async {
+        let (connection, mut handle, _unasked) = rtnetlink::new_connection()?;
+        // It ends with the runtime.
+        tokio::spawn(connection);
+        let answers = handle.request(request).map_err(io::Error::other)?;
+        Ok(answers.collect().await)
+    })
 }

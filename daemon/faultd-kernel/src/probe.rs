@@ -86,7 +86,7 @@ pub fn probe(ebpf_object: &[u8]) -> Result<Capabilities, ProbeError> {
     check_privileges()?;
     let scratch = Namespace::create_anonymous()?;
     let veth = link::create_veth(&scratch, PROBE_LINK, &scratch, PROBE_PEER)?;
-    let mut netlink = Netlink::open(&scratch)?;
+    let netlink = Netlink::of(&scratch);
     Ok(Capabilities {
         kernel_release: fs::read_to_string("/proc/sys/kernel/osrelease")
             .unwrap_or_default()
@@ -97,9 +97,9 @@ pub fn probe(ebpf_object: &[u8]) -> Result<Capabilities, ProbeError> {
         tcx: probe_attach(ebpf_object, &scratch, &veth, AttachKind::Tcx),
         clsact: probe_attach(ebpf_object, &scratch, &veth, AttachKind::Clsact),
         tap: probe_tap(&scratch),
-        fq: discipline("sch_fq", traffic_control::add_fq(&mut netlink, veth.index)),
+        fq: discipline("sch_fq", traffic_control::add_fq(&netlink, veth.index)),
         // On the other end, for a root queueing discipline is not added where there is one.
-        netem: discipline("sch_netem", probe_netem(&mut netlink, &scratch)),
+        netem: discipline("sch_netem", probe_netem(&netlink, &scratch)),
     })
 }
 
@@ -162,7 +162,7 @@ fn probe_tap(scratch: &Namespace) -> Support {
     }
 }
 
-fn probe_netem(netlink: &mut Netlink, scratch: &Namespace) -> Result<(), NetlinkError> {
+fn probe_netem(netlink: &Netlink, scratch: &Namespace) -> Result<(), NetlinkError> {
     let peer = link::find(scratch, PROBE_PEER)?;
     let peer = peer.ok_or_else(|| NetlinkError::Missing(PROBE_PEER.to_owned()))?;
     traffic_control::add_netem(netlink, peer.index, Duration::from_millis(1), 1000)

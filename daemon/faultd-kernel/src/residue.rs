@@ -66,10 +66,10 @@ pub fn find(namespaces: &[Namespace]) -> Result<Vec<Residue>, NetlinkError> {
 }
 
 fn find_filters(namespace: &Namespace, link: &Link) -> Result<Vec<Residue>, NetlinkError> {
-    let mut netlink = Netlink::open(namespace)?;
+    let netlink = Netlink::of(namespace);
     let mut found = Vec::new();
     for hook in Hook::ALL {
-        let filters = match traffic_control::list_filters(&mut netlink, link.index, hook) {
+        let filters = match traffic_control::list_filters(&netlink, link.index, hook) {
             // The kernel refuses to list where there is no queueing discipline.
             Err(NetlinkError::Refused { .. }) => continue,
             filters => filters?,
@@ -90,7 +90,7 @@ pub fn remove(residue: &Residue) -> Result<(), DatapathError> {
     match residue {
         Residue::Link { namespace, link } => Ok(link::delete(namespace, link.index)?),
         Residue::Filter { namespace, link, hook } => {
-            let deleted = traffic_control::delete_filter(&mut Netlink::open(namespace)?, link.index, *hook);
+            let deleted = traffic_control::delete_filter(&Netlink::of(namespace), link.index, *hook);
             match deleted {
                 Err(error) if !error.means_absent() => Err(error.into()),
                 _ => Ok(()),

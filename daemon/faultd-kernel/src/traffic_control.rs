@@ -45,7 +45,7 @@ pub(crate) struct Filter {
 }
 
 /// Adds clsact to a link; false if there was one.
-pub(crate) fn add_clsact(netlink: &mut Netlink, link_index: u32) -> Result<bool, NetlinkError> {
+pub(crate) fn add_clsact(netlink: &Netlink, link_index: u32) -> Result<bool, NetlinkError> {
     match add_qdisc(netlink, link_index, CLSACT, TcHandle::CLSACT, CLSACT_HANDLE, None) {
         Ok(()) => Ok(true),
         Err(error) if error.raw_os_error() == Some(Errno::EXIST.raw_os_error()) => Ok(false),
@@ -54,21 +54,21 @@ pub(crate) fn add_clsact(netlink: &mut Netlink, link_index: u32) -> Result<bool,
 }
 
 /// Removes the clsact of a link.
-pub(crate) fn delete_clsact(netlink: &mut Netlink, link_index: u32) -> Result<(), NetlinkError> {
+pub(crate) fn delete_clsact(netlink: &Netlink, link_index: u32) -> Result<(), NetlinkError> {
     let mut message = message(link_index, TcHandle::CLSACT, CLSACT_HANDLE)?;
     message.attributes = vec![TcAttribute::Kind(CLSACT.to_owned())];
     netlink.change("delete clsact", RouteNetlinkMessage::DelQueueDiscipline(message), 0)
 }
 
 /// Adds fq as a link's root queueing discipline.
-pub(crate) fn add_fq(netlink: &mut Netlink, link_index: u32) -> Result<(), NetlinkError> {
+pub(crate) fn add_fq(netlink: &Netlink, link_index: u32) -> Result<(), NetlinkError> {
     add_qdisc(netlink, link_index, "fq", TcHandle::ROOT, TcHandle::UNSPEC, None)
 }
 
 /// Adds netem as a link's root queueing discipline: every packet waits for `delay`, and at most
 /// `limit` packets wait at a time.
 pub(crate) fn add_netem(
-    netlink: &mut Netlink,
+    netlink: &Netlink,
     link_index: u32,
     delay: Duration,
     limit: u32,
@@ -93,7 +93,7 @@ fn netem_options(delay: Duration, limit: u32) -> Vec<u8> {
 }
 
 fn add_qdisc(
-    netlink: &mut Netlink,
+    netlink: &Netlink,
     link_index: u32,
     kind: &str,
     parent: TcHandle,
@@ -118,7 +118,7 @@ pub(crate) struct Queue {
 }
 
 /// Looks at the root queueing discipline of a link.
-pub(crate) fn root_queue(netlink: &mut Netlink, link_index: u32) -> Result<Queue, NetlinkError> {
+pub(crate) fn root_queue(netlink: &Netlink, link_index: u32) -> Result<Queue, NetlinkError> {
     let request = message(link_index, TcHandle::UNSPEC, TcHandle::UNSPEC)?;
     let index = request.header.index;
     // Kernels list those of all links, whichever is asked for.
@@ -151,7 +151,7 @@ fn queue_of(message: TcMessage) -> Option<TcStatsQueue> {
 
 /// Attaches a program to a clsact hook under the given name.
 pub(crate) fn add_filter(
-    netlink: &mut Netlink,
+    netlink: &Netlink,
     link_index: u32,
     hook: Hook,
     program: BorrowedFd<'_>,
@@ -173,7 +173,7 @@ pub(crate) fn add_filter(
 }
 
 /// Removes our filter from a clsact hook.
-pub(crate) fn delete_filter(netlink: &mut Netlink, link_index: u32, hook: Hook) -> Result<(), NetlinkError> {
+pub(crate) fn delete_filter(netlink: &Netlink, link_index: u32, hook: Hook) -> Result<(), NetlinkError> {
     let mut message = filter_message(link_index, hook)?;
     message.attributes = vec![TcAttribute::Kind("bpf".to_owned())];
     netlink.change("detach a program from clsact", RouteNetlinkMessage::DelTrafficFilter(message), 0)
@@ -181,7 +181,7 @@ pub(crate) fn delete_filter(netlink: &mut Netlink, link_index: u32, hook: Hook) 
 
 /// All filters at a clsact hook, ours and others'; none where there is no clsact.
 pub(crate) fn list_filters(
-    netlink: &mut Netlink,
+    netlink: &Netlink,
     link_index: u32,
     hook: Hook,
 ) -> Result<Vec<Filter>, NetlinkError> {

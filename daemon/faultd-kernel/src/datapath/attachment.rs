@@ -95,15 +95,14 @@ impl Attacher {
         hook: Hook,
     ) -> Result<Attachment, DatapathError> {
         let file = program.fd().map_err(DatapathError::program(program_name))?;
-        let mut netlink = Netlink::open(&self.namespace)?;
-        if traffic_control::add_clsact(&mut netlink, index)? {
+        let netlink = Netlink::of(&self.namespace);
+        if traffic_control::add_clsact(&netlink, index)? {
             self.own_clsact.insert(index);
         }
         let name = format!("{FILTER_NAME_PREFIX}{program_name}");
-        let added =
-            traffic_control::add_filter(&mut netlink, index, hook, std::os::fd::AsFd::as_fd(file), &name);
+        let added = traffic_control::add_filter(&netlink, index, hook, std::os::fd::AsFd::as_fd(file), &name);
         if added.is_err() {
-            self.remove_own_clsact(&mut netlink, index)?;
+            self.remove_own_clsact(&netlink, index)?;
         }
         added?;
         Ok(Attachment::Clsact { index, hook })
@@ -118,13 +117,13 @@ impl Attacher {
             }
             Attachment::Clsact { index, hook } => (index, hook),
         };
-        let mut netlink = Netlink::open(&self.namespace)?;
-        ignore_absent(traffic_control::delete_filter(&mut netlink, index, hook))?;
-        self.remove_own_clsact(&mut netlink, index)
+        let netlink = Netlink::of(&self.namespace);
+        ignore_absent(traffic_control::delete_filter(&netlink, index, hook))?;
+        self.remove_own_clsact(&netlink, index)
     }
 
     /// Removes a clsact that we added, unless somebody put a filter into it.
-    fn remove_own_clsact(&mut self, netlink: &mut Netlink, index: u32) -> Result<(), DatapathError> {
+    fn remove_own_clsact(&mut self, netlink: &Netlink, index: u32) -> Result<(), DatapathError> {
         if !self.own_clsact.contains(&index) {
             return Ok(());
         }

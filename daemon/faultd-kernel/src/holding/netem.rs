@@ -47,7 +47,7 @@ impl NetemPair {
         for end in [&pair.entrance, &pair.exit] {
             link::set_sizes(namespace, end.index, DEVICE_MTU, DEVICE_QUEUE)?;
         }
-        traffic_control::add_netem(&mut Netlink::open(namespace)?, pair.entrance.index, delay, limit)?;
+        traffic_control::add_netem(&Netlink::of(namespace), pair.entrance.index, delay, limit)?;
         for end in [&pair.entrance, &pair.exit] {
             link::set_up(namespace, end.index)?;
         }
@@ -88,9 +88,8 @@ impl HoldingDevice for NetemPair {
     }
 
     fn statistics(&self) -> HoldingStatistics {
-        let queue = Netlink::open(&self.namespace)
-            .and_then(|mut netlink| traffic_control::root_queue(&mut netlink, self.entrance.index));
-        let queue = queue.unwrap_or_default();
+        let netlink = Netlink::of(&self.namespace);
+        let queue = traffic_control::root_queue(&netlink, self.entrance.index).unwrap_or_default();
         let device_drops = [&self.entrance, &self.exit]
             .map(|end| link::by_index(&self.namespace, end.index).map_or(0, |link| link.transmit_drops));
         HoldingStatistics {
