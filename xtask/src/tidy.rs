@@ -58,7 +58,8 @@ fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
         let entry = entry?;
         let path = entry.path();
         if entry.file_type()?.is_dir() {
-            if entry.file_name() != "target" {
+            // A module may be called target too; what cargo makes carries this tag.
+            if !path.join("CACHEDIR.TAG").exists() {
                 files.extend(rust_files(&path)?);
             }
         } else if path.extension().is_some_and(|extension| extension == "rs") {

@@ -320,9 +320,12 @@ async fn a_reader_that_has_seen_enough_is_no_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_results_directory_is_not_found() {
+async fn a_results_directory_that_was_named_must_be_there() {
     let daemon = FakeDaemon::start("results");
-    let (code, line) = failure(&call(&daemon, "results ls"));
+    let (code, line) = failure(&call(&daemon, "results ls ./elsewhere"));
     assert_eq!(code, 3);
-    assert!(line.contains("./outputs"), "{line}");
+    assert!(line.contains("./elsewhere"), "{line}");
+    let none_yet = call(&daemon, "-o json results ls");
+    assert!(none_yet.status.success(), "{none_yet:?}");
+    assert!(String::from_utf8_lossy(&none_yet.stdout).contains("\"results\": []"), "{none_yet:?}");
 }

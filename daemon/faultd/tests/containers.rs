@@ -245,7 +245,11 @@ fn a_container_is_as_slow_and_as_lossy_as_was_asked() {
     assert_eq!(fault["interface"], container.interface());
     let packets = |verdict: &str| fault["packets"][verdict].as_u64().expect("a count");
     // Neighbours ask for addresses now and then, and their packets are as slow and as lossy.
-    assert!(packets("matched") >= 600 && packets("dropped") >= during.lost() as u64, "{fault}");
+    assert!(packets("matched") >= 600, "{fault}");
+    // ping waits for two round trips after its last packet, no longer: on a busy machine it may miss some
+    // of the last replies.
+    let lost = during.lost() as u64;
+    assert!(packets("dropped") + 5 >= lost, "{lost} lost: {fault}");
     assert_eq!(packets("delayed") + packets("dropped"), packets("matched"), "{fault}");
     assert_eq!((packets("unintended"), packets("expired")), (0, 0), "{fault}");
 

@@ -5,11 +5,15 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use faultd_testkit::daemon_under_test::DaemonUnderTest;
 
 const FAULTD: &str = env!("CARGO_BIN_EXE_faultd");
+
+/// All documents bring up a lab of the same name.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the repository")
@@ -35,6 +39,7 @@ fn commands(document: &str) -> Vec<String> {
 
 /// Runs the commands of a document in a directory that looks like the repository.
 fn all_commands_succeed(document: &str) {
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let daemon = DaemonUnderTest::start(FAULTD);
     symlink(repository().join("workloads"), daemon.directory().join("workloads"))
         .expect("a link to the workloads");
