@@ -34,7 +34,9 @@ free_bridge() {
 add_bridge() {
     local number
     number=$(free_bridge)
-    ip link add "ftdock$number" type bridge
+    # With an address of its own: otherwise a bridge takes the lowest of its ports', which changes when a
+    # container comes or goes, and what the others send to the old one is lost.
+    ip link add "ftdock$number" address "$(printf '02:fa:17:d0:0c:%02x' "$number")" type bridge
     echo "ftdock$number" >"$folder/bridge"
     ip address add "10.214.$number.1/24" dev "ftdock$number"
     ip link set "ftdock$number" up
@@ -84,9 +86,10 @@ end_engine() {
         done
         kill -KILL "$engine" 2>/dev/null || true
     fi
-    end_orphans
     local mount name
     name=$(<"$folder/bridge")
+    [[ $name == ftdock[0-9] ]] || fail "$folder/bridge names no bridge of ours"
+    end_orphans "$name"
     awk -v under="$folder/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | sort --reverse |
         while read -r mount; do umount "$mount"; done
     [[ ! -e /sys/class/net/$name ]] || ip link delete "$name"
@@ -97,12 +100,13 @@ end_engine() {
 
 # An engine that was killed leaves its helpers, their sockets and its containers behind.
 end_orphans() {
-    local process name
-    name=$(<"$folder/bridge")
+    local process name=$1
     for process in /proc/[0-9]*; do
         [[ $(tr '\0' ' ' 2>/dev/null <"$process/cmdline") != *"$folder/exec/"* ]] || kill -KILL "${process#/proc/}" || true
     done
-    find /sys/fs/cgroup -path "*/$name/*" -name cgroup.procs -exec cat {} + | xargs --no-run-if-empty kill -KILL || true
+    # A process of another PID namespace is listed as 0, which for kill means the caller.
+    find /sys/fs/cgroup -path "*/$name/*" -name cgroup.procs -exec cat {} + | grep --line-regexp --invert-match 0 |
+        xargs --no-run-if-empty kill -KILL || true
     find "$folder/exec" -name address -exec sed 's|unix://||' {} + | xargs --no-run-if-empty rm -f
     sleep 0.2
 }
