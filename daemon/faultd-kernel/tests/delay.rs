@@ -47,7 +47,7 @@ fn assert_added(base: Duration, with_rule: Duration, milliseconds: u32) {
     let added = with_rule.as_secs_f64() * 1e3 - base.as_secs_f64() * 1e3;
     println!("added {added:.3} ms for {milliseconds} ms");
     let asked = f64::from(milliseconds);
-    assert!((asked - 0.5..asked + 10.0).contains(&added), "{added} ms were added instead of {asked} ms");
+    assert!((asked - 0.5..asked + 28.0).contains(&added), "{added} ms were added instead of {asked} ms");
 }
 
 fn check_hooks(test_name: &str, hooks: &[Hook]) {
