@@ -8,12 +8,13 @@ ifndef V
 export CARGO_TERM_QUIET := true
 endif
 
-.PHONY: help demo test build guests check clean setup-demo setup-test
+.PHONY: help demo test bench build guests check clean setup-demo setup-test
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    set up, build, and run the main job on a real etcd cluster (root or sudo)'
 	@echo 'make test    set up, build, and run every test (root or sudo)'
+	@echo 'make bench   measure the datapath on this kernel and a second one, into target/bench/ (root or sudo)'
 	@echo 'make build   eBPF programs, plugins, daemon and command line, into target/'
 	@echo 'make check   format, lints, licences, tidiness'
 	@echo 'make clean   remove everything that was built, the linker excepted'
@@ -24,6 +25,9 @@ demo: setup-demo build
 # The tests build the daemon themselves, with what they add to it.
 test: setup-test guests
 	@$(step) --last 'running the tests' cargo xtask test
+
+bench: setup-test guests
+	@$(step) --last 'measuring the datapath' cargo xtask bench
 
 build: guests
 	@$(step) 'building faultd and faultctl' cargo build --release --package faultd --package faultctl

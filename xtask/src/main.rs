@@ -3,12 +3,14 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod command;
 mod ebpf;
 mod plugins;
 mod suite;
 mod tally;
+mod test_program;
 mod tidy;
 mod toolchain;
 mod uml;
@@ -20,8 +22,9 @@ usage: cargo xtask COMMAND
   ebpf               build the eBPF programs into target/ebpf/faultd-ebpf
   plugins            build the plugins into target/plugins/NAME.wasm
   test               run every test; the last line is the sum
+  bench              measure the datapath on two kernels
   check              format, lints, licences and tidiness
-  uml [FILTER...]    run the kernel tests in User Mode Linux
+  uml [FILTER...]    run the tests for two kernels in User Mode Linux
   uml -- COMMAND...  run any command there";
 
 fn main() -> ExitCode {
@@ -31,9 +34,10 @@ fn main() -> ExitCode {
         ["ebpf"] => ebpf::build(),
         ["plugins"] => plugins::build(),
         ["test"] => suite::run(),
+        ["bench"] => bench::run(),
         ["check"] => check::run(),
         ["uml", "--", command @ ..] if !command.is_empty() => uml::run(command),
-        ["uml", filters @ ..] => uml::kernel_tests(filters),
+        ["uml", filters @ ..] => uml::tests(filters),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -9,21 +9,24 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::tally::Tally;
+use crate::test_program::{self, TestProgram};
 use crate::{command, uml};
 
 /// Names the file that tests which skip themselves write a line to.
 const SKIPS: &str = "FAULTD_TEST_SKIPS";
-/// The crate all of whose tests run on two kernels.
-const KERNEL_CRATE: &str = "faultd-kernel";
 
 /// Runs all suites, lists what was skipped, and ends with "N passed, N failed, N skipped".
 pub(crate) fn run() -> Result<ExitCode> {
     let start = Instant::now();
     let mut tally = Tally::default();
     let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
-    workspace(&mut tally)?;
-    plugins(&mut tally)?;
-    kernel(&mut tally)?;
+    for suite in [rust_programs, examples_in_comments, plugins] {
+        // The sum at the end is owed whatever happens.
+        if let Err(error) = suite(&mut tally) {
+            println!("{error:#}: counted as one failure");
+            tally.fail();
+        }
+    }
     for remark in tally.remarks() {
         println!("{remark}");
     }
@@ -35,43 +38,59 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(if tally.is_good(strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn workspace(tally: &mut Tally) -> Result<()> {
-    let mut cargo = cargo_test(&["--workspace", "--exclude", KERNEL_CRATE])?;
-    let skips = skips_of(|file| count(tally, cargo.env(SKIPS, file)))?;
+/// The workspace's unit and integration tests.
+fn rust_programs(tally: &mut Tally) -> Result<()> {
+    let (on_two_kernels, on_one): (Vec<_>, Vec<_>) =
+        test_program::build()?.into_iter().partition(|program| program.on_two_kernels);
+    let skips = here(tally, &on_one)?;
     tally.read_skips(&skips);
-    Ok(())
+    two_kernels(tally, &on_two_kernels)
+}
+
+/// Runs test programs on this machine's kernel and returns what they skipped.
+fn here(tally: &mut Tally, programs: &[TestProgram]) -> Result<String> {
+    skips_of(|file| {
+        for program in programs {
+            println!("\n{}", program.name);
+            count(tally, &program.name, as_root(&program.call(&[]))?.env(SKIPS, file))?;
+        }
+        Ok(())
+    })
+}
+
+fn examples_in_comments(tally: &mut Tally) -> Result<()> {
+    println!("\nexamples in comments");
+    count(tally, "cargo", cargo_test().arg("--doc"))
 }
 
 /// The plugins' own tests run natively: what they decide needs no WebAssembly.
 fn plugins(tally: &mut Tally) -> Result<()> {
-    let mut cargo = cargo_test(&["--workspace"])?;
+    println!("\nplugins");
+    let mut cargo = cargo_test();
     cargo.current_dir(command::root().join("plugins"));
     cargo.env("CARGO_TARGET_DIR", command::root().join("target/build/plugins-native"));
-    count(tally, &mut cargo)
+    count(tally, "cargo", &mut cargo)
 }
 
-/// The tests for two kernels on this machine's kernel, and on one that has fq and netem but no TCX.
-fn kernel(tally: &mut Tally) -> Result<()> {
-    let here = skips_of(|file| {
-        for selection in uml::ON_TWO_KERNELS {
-            count(tally, cargo_test(selection)?.env(SKIPS, file))?;
-        }
-        Ok(())
-    })?;
+/// Tests on this machine's kernel, and on one that has fq and netem but no TCX.
+fn two_kernels(tally: &mut Tally, programs: &[TestProgram]) -> Result<()> {
+    let first = here(tally, programs)?;
     if uml::is_installed() {
-        let there = skips_of(|file| second_kernel(tally, file))?;
-        tally.read_skips_of_two_kernels(&here, &there);
+        let second = skips_of(|file| second_kernel(tally, programs, file));
+        let second = second.inspect_err(|_| tally.read_skips(&first))?;
+        tally.read_skips_of_two_kernels(&first, &second);
     } else {
         tally.skip("tests in User Mode Linux: there is no linux.uml (Debian package user-mode-linux)");
-        tally.read_skips(&here);
+        tally.read_skips(&first);
     }
     Ok(())
 }
 
-fn second_kernel(tally: &mut Tally, skips: &Path) -> Result<()> {
+fn second_kernel(tally: &mut Tally, programs: &[TestProgram], skips: &Path) -> Result<()> {
+    println!("\nin User Mode Linux");
     let failed_before = tally.failed();
-    let tests = uml::kernel_test_commands(&[])?;
-    let status = uml::boot(&tests, Some(skips), &mut |line| tally.read(line))?;
+    let calls: Vec<_> = programs.iter().map(|program| program.call(&[])).collect();
+    let status = uml::boot(&calls, Some(skips), &mut |line| tally.read(line))?;
     if status != 0 && tally.failed() == failed_before {
         println!("User Mode Linux ended with status {status}: counted as one failure");
         tally.fail();
@@ -87,39 +106,42 @@ fn skips_of(suite: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
     fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-fn cargo_test(what: &[&str]) -> Result<Command> {
+/// A cargo that runs tests as who runs xtask: these need no privileges.
+fn cargo_test() -> Command {
     let mut cargo = command::cargo();
     // A quiet cargo makes the test programs quiet too, and then nobody learns which test was ignored.
-    cargo.args(["test", "--release", "--no-fail-fast"]).args(what).env("CARGO_TERM_QUIET", "false");
-    as_root(&mut cargo)?;
-    Ok(cargo)
+    cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]).env("CARGO_TERM_QUIET", "false");
+    cargo
 }
 
-/// Runs a cargo test, passing its output on, and counts.
-fn count(tally: &mut Tally, cargo: &mut Command) -> Result<()> {
+/// A call as root, whoever runs xtask.
+fn as_root(words: &[String]) -> Result<Command> {
+    let (program, arguments) = words.split_first().context("there is nothing to call")?;
+    let is_root = command::user()? == 0;
+    let mut command = command::program(if is_root { program } else { "sudo" });
+    if !is_root {
+        command.args(["--preserve-env", program]);
+    }
+    command.args(arguments);
+    Ok(command)
+}
+
+/// Runs a test program, or a cargo that runs some, passes the output on, and counts.
+fn count(tally: &mut Tally, name: &str, command: &mut Command) -> Result<()> {
     let failed_before = tally.failed();
-    let mut child =
-        cargo.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
-    let stdout = child.stdout.take().context("cargo has no stdout")?;
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = child.with_context(|| format!("cannot start {name}"))?;
+    let stdout = child.stdout.take().with_context(|| format!("{name} has no stdout"))?;
     for line in BufReader::new(stdout).split(b'\n') {
-        let line = line.context("cannot read what cargo writes")?;
+        let line = line.with_context(|| format!("cannot read what {name} writes"))?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
         tally.read(&line);
     }
-    let status = child.wait().context("cannot wait for cargo")?;
+    let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
     if !status.success() && tally.failed() == failed_before {
-        println!("cargo ended with {status} though no test failed: counted as one failure");
+        println!("{name} ended with {status} though no test failed: counted as one failure");
         tally.fail();
-    }
-    Ok(())
-}
-
-/// Lets the test programs run as root, while cargo itself stays who it is and owns what it builds.
-fn as_root(cargo: &mut Command) -> Result<()> {
-    if command::user()? != 0 {
-        let target = format!("{}_UNKNOWN_LINUX_GNU", std::env::consts::ARCH.to_uppercase());
-        cargo.env(format!("CARGO_TARGET_{target}_RUNNER"), "sudo --preserve-env");
     }
     Ok(())
 }

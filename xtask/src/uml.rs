@@ -11,9 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
 
 use crate::command;
+use crate::test_program::{self, Words};
 
 const KERNEL: &str = "/usr/bin/linux.uml";
 /// Where Debian keeps the kernel's modules, in a folder named as its version.
@@ -21,18 +21,11 @@ const MODULES: &str = "/usr/lib/uml/modules";
 /// Cures a fault of this kernel on new processors; its comment says which.
 const SHIM_SOURCE: &str = "xtask/uml-xstate.c";
 const SHIM: &str = "uml-xstate.so";
-/// How long a boot with all it runs may take; a test suite takes a minute.
-const LIMIT: Duration = Duration::from_secs(600);
+/// How long a boot with all it runs may take; the test suites take eight minutes.
+const LIMIT: Duration = Duration::from_secs(1500);
 /// The init script prints these around the command's output, so that boot messages can be told apart.
 const BEGIN: &str = "xtask-uml-begin";
 const END: &str = "xtask-uml-end";
-
-/// The tests that run on this machine's kernel and on the second one, as cargo selects them.
-pub(crate) const ON_TWO_KERNELS: [&[&str]; 2] =
-    [&["--package=faultd-kernel"], &["--package=faultd", "--test=netem"]];
-
-/// A program and its arguments.
-pub(crate) type Words = Vec<String>;
 
 /// Whether this machine has the kernel.
 pub(crate) fn is_installed() -> bool {
@@ -46,36 +39,15 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode> {
 }
 
 /// Runs the tests for two kernels whose names contain one of the filters.
-pub(crate) fn kernel_tests(filters: &[&str]) -> Result<ExitCode> {
-    exit_code_of(&kernel_test_commands(filters)?)
+pub(crate) fn tests(filters: &[&str]) -> Result<ExitCode> {
+    let programs = test_program::build()?.into_iter().filter(|program| program.on_two_kernels);
+    exit_code_of(&programs.map(|program| program.call(filters)).collect::<Vec<_>>())
 }
 
 fn exit_code_of(commands: &[Words]) -> Result<ExitCode> {
     let skips = std::env::var_os("FAULTD_TEST_SKIPS").map(PathBuf::from);
     let status = boot(commands, skips.as_deref(), &mut |_| ())?;
     Ok(ExitCode::from(status))
-}
-
-/// Builds the tests for two kernels and returns how each program of them is called.
-pub(crate) fn kernel_test_commands(filters: &[&str]) -> Result<Vec<Words>> {
-    let mut programs: Vec<String> = Vec::new();
-    for selection in ON_TWO_KERNELS {
-        let options = ["--no-run", "--message-format=json-render-diagnostics"];
-        let messages =
-            command::output_of(command::cargo().args(["test", "--release"]).args(selection).args(options))?;
-        programs.extend(messages.lines().filter_map(integration_test));
-    }
-    ensure!(!programs.is_empty(), "there are no tests for two kernels");
-    let filters = || filters.iter().map(|filter| (*filter).to_owned());
-    Ok(programs.into_iter().map(|program| std::iter::once(program).chain(filters()).collect()).collect())
-}
-
-/// The program that a line of cargo's messages reports, if it is an integration test.
-fn integration_test(line: &str) -> Option<String> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    let kinds = message.get("target")?.get("kind")?.as_array()?;
-    let executable = message.get("executable")?.as_str()?;
-    kinds.iter().any(|kind| kind == "test").then(|| executable.to_owned())
 }
 
 /// Boots, runs the commands one after the other and returns the first exit status that is not 0.
@@ -225,13 +197,6 @@ mod tests {
     #[test]
     fn a_word_reaches_the_guest_as_it_was() {
         assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
-    }
-
-    #[test]
-    fn integration_tests_are_found_among_cargos_messages() {
-        let message = |kind: &str| format!(r#"{{"target":{{"kind":["{kind}"]}},"executable":"/t/relay-1"}}"#);
-        assert_eq!(integration_test(&message("test")), Some("/t/relay-1".to_owned()));
-        assert_eq!(integration_test(&message("lib")), None);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use faultd_api::units::{UnitError, parse_duration};
+use faultd_api::{
+    shape::GilbertElliott,
+    units::{UnitError, parse_duration},
+};
 use serde::de::{
     DeserializeOwned, IntoDeserializer,
     value::{Error as WordError, StrDeserializer},
@@ -17,6 +20,21 @@ pub(crate) struct NotACount(String);
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("'{0}' is no seed: write a whole number of at least 0")]
 pub(crate) struct NotASeed(String);
+
+/// A text that is no correlation.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("'{0}' is no correlation: write a number from 0 to below 1, as in 0.25")]
+pub(crate) struct NotACorrelation(String);
+
+/// A text that describes no channel.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("'{0}' is no channel: write P,R or P,R,1-H or P,R,1-H,1-K in percent, as in 1%,10%,100%,0%")]
+pub(crate) struct NotAChannel(String);
+
+/// A text that is no priority.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("'{0}' is no priority: write a whole number of at least 0")]
+pub(crate) struct NotAPriority(String);
 
 /// A duration that may be zero: a time on the run's clock, or a warm-up that is left out.
 pub(crate) fn parse_duration_or_zero(text: &str) -> Result<Duration, UnitError> {
@@ -34,6 +52,38 @@ pub(crate) fn parse_count(text: &str) -> Result<u64, NotACount> {
 /// A whole number of at least 0.
 pub(crate) fn parse_seed(text: &str) -> Result<u64, NotASeed> {
     text.parse().map_err(|_| NotASeed(text.to_owned()))
+}
+
+/// A number from 0 to below 1.
+pub(crate) fn parse_correlation(text: &str) -> Result<f64, NotACorrelation> {
+    let number = text.parse().ok().filter(|number| (0.0..1.0).contains(number));
+    number.ok_or_else(|| NotACorrelation(text.to_owned()))
+}
+
+/// The parameters of the Gilbert-Elliott model, as tc wants them: without the last two, a bad channel
+/// loses everything and a good one nothing.
+pub(crate) fn parse_channel(text: &str) -> Result<GilbertElliott, NotAChannel> {
+    let ratio = |part: &str| {
+        let percent: f64 = part.trim().trim_end_matches('%').parse().ok()?;
+        (0.0..=100.0).contains(&percent).then_some(percent / 100.0)
+    };
+    let ratios: Option<Vec<f64>> = text.split(',').map(ratio).collect();
+    let [good_to_bad, bad_to_good, rest @ ..] = ratios.as_deref().unwrap_or_default() else {
+        return Err(NotAChannel(text.to_owned()));
+    };
+    let (lost_when_bad, lost_when_good) = match rest {
+        [] => (1.0, 0.0),
+        [bad] => (*bad, 0.0),
+        [bad, good] => (*bad, *good),
+        _ => return Err(NotAChannel(text.to_owned())),
+    };
+    let (good_to_bad, bad_to_good) = (*good_to_bad, *bad_to_good);
+    Ok(GilbertElliott { good_to_bad, bad_to_good, lost_when_bad, lost_when_good })
+}
+
+/// A whole number of at least 0.
+pub(crate) fn parse_priority(text: &str) -> Result<u32, NotAPriority> {
+    text.parse().map_err(|_| NotAPriority(text.to_owned()))
 }
 
 /// A word of the bus contract, such as a direction; its list of words is the only one.
@@ -63,6 +113,17 @@ mod tests {
         assert_eq!(parse_count("-1"), Err(NotACount("-1".into())));
         assert_eq!(parse_seed("0"), Ok(0));
         assert_eq!(parse_seed("-1"), Err(NotASeed("-1".into())));
+    }
+
+    #[test]
+    fn a_channel_is_written_as_for_tc() {
+        let channel = parse_channel("1%,10%").unwrap();
+        assert_eq!((channel.good_to_bad, channel.lost_when_bad, channel.lost_when_good), (0.01, 1.0, 0.0));
+        assert_eq!(parse_channel("1,10,70,5").unwrap().lost_when_good, 0.05);
+        for wrong in ["", "1%", "1,2,3,4,5", "101%,1%", "-1,1", "a,b", "NaN,1"] {
+            assert_eq!(parse_channel(wrong), Err(NotAChannel(wrong.into())));
+        }
+        assert!(parse_correlation("1").is_err() && parse_correlation("0.9").is_ok());
     }
 
     #[test]

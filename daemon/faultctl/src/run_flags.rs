@@ -103,8 +103,9 @@ impl RunArguments {
             label: label.as_str().to_owned(),
             target: self.target,
             delay_ns: self.fault.delay_ns(),
-            loss_ratio: self.fault.loss,
-            direction: self.fault.direction.unwrap_or_default(),
+            loss_ratio: self.fault.loss_ratio(),
+            shape: self.fault.shape()?,
+            direction: self.fault.direction(),
             backend: self.fault.backend.unwrap_or_default(),
             duration_ns: nanoseconds(self.duration),
             warm_up_ns: self.warm_up.map_or_else(default_warm_up_ns, nanoseconds),
@@ -162,8 +163,10 @@ impl RunArguments {
             return "baseline".to_owned();
         };
         let delay = self.fault.delay_ns().map(|delay| format!("_delay{}", duration_text(delay)));
-        let loss = self.fault.loss.map(|loss| format!("_loss{}", share_text(loss)));
-        let label = format!("{target}{}{}", delay.unwrap_or_default(), loss.unwrap_or_default());
+        let loss = self.fault.loss_ratio().map(|loss| format!("_loss{}", share_text(loss)));
+        let other = (delay.is_none() && loss.is_none()).then(|| "_other".to_owned());
+        let parts = [delay, loss, other].into_iter().flatten().collect::<String>();
+        let label = format!("{target}{parts}");
         label.replace('/', "-").replace('%', "")
     }
 }
@@ -205,6 +208,7 @@ mod tests {
             target: Some("leader".into()),
             delay_ns: Some(100_000_000),
             loss_ratio: Some(0.2),
+            shape: faultd_api::shape::FaultShape::default(),
             direction: faultd_api::fault::Direction::Ingress,
             backend: faultd_api::fault::Backend::Relay,
             duration_ns: 30_000_000_000,

@@ -100,7 +100,11 @@ async fn each_error_has_its_exit_code_and_one_line() {
     let daemon = FakeDaemon::start("errors");
     let cases = [
         ("fault add impossible --delay 1ms --for 1s", 2, "the target is on the host's network"),
-        ("fault add web --for 1s", 2, "no fault is described: give --delay, --loss or both"),
+        (
+            "fault add web --for 1s",
+            2,
+            "no fault is described: give --delay, --loss, --rate or another (--help shows all)",
+        ),
         ("fault add web --delay -1ms", 2, "--delay: '-1ms' is too short: it must be more than zero"),
         ("fault add nobody --delay 1ms --for 1s", 3, "no target 'nobody'; see 'faultctl target ls'"),
         ("fault rm f7", 3, "no fault 'f7'"),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::shape::FaultShape;
+
 /// Which packets of the target a fault concerns.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
@@ -34,6 +36,8 @@ pub enum Backend {
     /// What probing finds best on this host.
     #[default]
     Auto,
+    /// The kernel's `sch_fq`, told by a program of ours when each packet is to leave.
+    Edt,
     /// A delay line of the daemon behind a TAP: works on every kernel.
     Relay,
     /// The kernel's `sch_netem` on a pair of devices of our own.
@@ -52,6 +56,9 @@ pub struct FaultRequest {
     /// Share of packets to drop, more than 0 and at most 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_ratio: Option<f64>,
+    /// What it does beside that, and to which packets.
+    #[serde(default, skip_serializing_if = "FaultShape::is_empty")]
+    pub shape: FaultShape,
     /// Packets concerned.
     #[serde(default)]
     pub direction: Direction,
@@ -76,15 +83,20 @@ pub struct FaultStatus {
     pub id: String,
     /// The target's full name.
     pub target: String,
-    /// `delay`, `loss` or `delay+loss`.
+    /// What it does, in one word each: `delay`, `loss`, `delay+loss`, `rate` ...
     pub kind: String,
+    /// What it does to which packets, in words: `delay 100ms, loss 5% to etcd1`.
+    pub text: String,
     /// One-way delay, in nanoseconds.
     pub delay_ns: Option<u64>,
     /// Share of packets dropped.
     pub loss_ratio: Option<f64>,
+    /// What it does beside that, and to which packets.
+    #[serde(default)]
+    pub shape: FaultShape,
     /// Packets concerned.
     pub direction: Direction,
-    /// How it is carried out: `ebpf`, `relay`, `netem` or a combination.
+    /// How it is carried out: `ebpf`, `edt`, `netem`, `relay` or a combination.
     pub backend: String,
     /// Why that backend.
     pub backend_reason: String,
@@ -96,24 +108,66 @@ pub struct FaultStatus {
     pub run: Option<String>,
     /// Time left, in nanoseconds; nothing for a fault without an end of its own.
     pub remaining_ns: Option<u64>,
-    /// `effective` once packets matched, `ineffective` before, `gone` when the target's interface has
+    /// `effective` once packets matched, `ineffective` before, `degraded` when packets were lost that
+    /// nobody asked to lose or were held much longer than asked, `gone` when the target's interface has
     /// disappeared and the rule with it.
     pub state: String,
+    /// How long after the request the first packet was affected, in nanoseconds.
+    pub onset_ns: Option<u64>,
+    /// How long packets were really held; nothing where none was.
+    pub held: Option<HeldTimes>,
     /// What the programs counted.
     pub packets: PacketCounts,
 }
 
-/// Packets of a fault by what became of them.
+/// How long packets were really held, measured in the kernel on a sample of them. Nanoseconds;
+/// quantiles are the upper ends of buckets that are an eighth wide.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+pub struct HeldTimes {
+    /// Packets in the sample.
+    pub count: u64,
+    /// Mean of their delays.
+    pub mean_ns: u64,
+    /// Half of them were held no longer.
+    pub p50_ns: u64,
+    /// 99 of 100 were held no longer.
+    pub p99_ns: u64,
+    /// How much later than due they left, on average.
+    pub late_mean_ns: u64,
+    /// Half of them left no later than that after they were due.
+    pub late_p50_ns: u64,
+    /// 99 of 100 left no later than that after they were due.
+    pub late_p99_ns: u64,
+    /// Packets that left before they were due.
+    pub early: u64,
+}
+
+/// Packets of a fault by what became of them: wire packets, where it counts those.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
 pub struct PacketCounts {
-    /// Packets that passed the hook while the rule was there.
+    /// Packets, as the kernel handles them, that passed the hook while the rule was there.
     pub seen: u64,
     /// Packets that the rule applies to.
     pub matched: u64,
-    /// Packets held back and delivered later.
+    /// Bytes of those.
+    pub matched_bytes: u64,
+    /// Packets, as the kernel handles them, held back to be delivered later.
     pub delayed: u64,
+    /// Of those held back: delivered.
+    pub returned: u64,
     /// Packets dropped as asked.
     pub dropped: u64,
+    /// Packets dropped because the queue of the bottleneck was full, as asked.
+    pub overflowed: u64,
+    /// Second copies made.
+    pub duplicated: u64,
+    /// Packets spoilt.
+    pub corrupted: u64,
+    /// Packets sent ahead of those that wait.
+    pub reordered: u64,
+    /// Super-packets of segmentation offload that were cut, because some of their packets were hit.
+    pub cut: u64,
     /// Packets that passed untouched because the lease was over.
     pub expired: u64,
     /// Packets lost that nobody asked to lose.

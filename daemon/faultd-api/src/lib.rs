@@ -20,6 +20,8 @@ pub mod fault;
 pub mod lab;
 pub mod names;
 pub mod proxy;
+pub mod quantities;
 pub mod run;
+pub mod shape;
 pub mod target;
 pub mod units;

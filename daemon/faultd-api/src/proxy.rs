@@ -14,6 +14,10 @@ pub trait Manager {
     fn list_targets(&self) -> Result<Vec<Dictionary>, Error>;
     /// Applies a [`crate::fault::FaultRequest`] and answers its [`crate::fault::FaultStatus`].
     fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error>;
+    /// Changes a fault; the request is complete.
+    fn set_fault(&self, id: &str, request: Dictionary) -> Result<Dictionary, Error>;
+    /// One fault with what it did so far.
+    fn show_fault(&self, id: &str) -> Result<Dictionary, Error>;
     /// The faults that hold.
     fn list_faults(&self) -> Result<Vec<Dictionary>, Error>;
     /// Removes one fault.

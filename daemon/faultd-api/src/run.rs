@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fault::{Backend, Direction};
+use crate::{
+    fault::{Backend, Direction},
+    shape::FaultShape,
+};
 
 /// One experiment: what `StartRun` takes. Durations are nanoseconds.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
@@ -21,6 +24,9 @@ pub struct RunRequest {
     /// Share of packets to drop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss_ratio: Option<f64>,
+    /// What the fault does beside that, and to which packets.
+    #[serde(default, skip_serializing_if = "FaultShape::is_empty")]
+    pub shape: FaultShape,
     /// Packets concerned.
     #[serde(default)]
     pub direction: Direction,

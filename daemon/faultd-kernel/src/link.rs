@@ -13,6 +13,8 @@ use netlink_packet_route::{
     nsid::{NsidAttribute, NsidMessage},
 };
 
+use rustix::net::{AddressFamily as AddressFamilyOfSocket, SocketType};
+
 use crate::{
     namespace::Namespace,
     netlink::{Netlink, NetlinkError},
@@ -69,6 +71,18 @@ pub fn find(namespace: &Namespace, name: &str) -> Result<Option<Link>, NetlinkEr
 pub fn by_index(namespace: &Namespace, index: u32) -> Result<Link, NetlinkError> {
     let found = list(namespace)?.into_iter().find(|link| link.index == index);
     found.ok_or_else(|| NetlinkError::Missing(format!("network interface with index {index}")))
+}
+
+/// The name that the link of that index has now.
+///
+/// # Errors
+/// [`NetlinkError::Missing`] if there is none.
+pub fn name_of(namespace: &Namespace, index: u32) -> Result<String, NetlinkError> {
+    let name = namespace.run(|| {
+        let socket = rustix::net::socket(AddressFamilyOfSocket::INET, SocketType::DGRAM, None)?;
+        rustix::net::netdevice::index_to_name(&socket, index)
+    })?;
+    name.map_err(|_gone| NetlinkError::Missing(format!("network interface with index {index}")))
 }
 
 /// The veth pairs that join `target` to `host`, in the order of their indices inside the target.
@@ -151,6 +165,13 @@ pub fn set_up(namespace: &Namespace, index: u32) -> Result<(), NetlinkError> {
     set(namespace, format!("switch on the link with index {index}"), message)
 }
 
+/// Gives a link another name; some kernels want it switched off for that.
+pub fn rename(namespace: &Namespace, index: u32, name: &str) -> Result<(), NetlinkError> {
+    let mut message = with_index(index);
+    message.attributes = vec![LinkAttribute::IfName(name.to_owned())];
+    set(namespace, format!("rename the link with index {index} to {name}"), message)
+}
+
 /// Switches the loopback device on, which a new namespace has switched off.
 pub fn set_loopback_up(namespace: &Namespace) -> Result<(), NetlinkError> {
     let loopback =
@@ -179,6 +200,13 @@ pub fn set_sizes(
     let mut message = with_index(index);
     message.attributes = vec![LinkAttribute::Mtu(mtu), LinkAttribute::TxQueueLen(transmit_queue)];
     set(namespace, format!("set mtu and queue length of the link with index {index}"), message)
+}
+
+/// Makes the kernel cut segmentation-offload packets before it hands them to a link: each leaves alone.
+pub fn set_no_segmentation_offload(namespace: &Namespace, index: u32) -> Result<(), NetlinkError> {
+    let mut message = with_index(index);
+    message.attributes = vec![LinkAttribute::GsoMaxSegs(1)];
+    set(namespace, format!("switch off segmentation offload of the link with index {index}"), message)
 }
 
 /// Gives a link an IP address.

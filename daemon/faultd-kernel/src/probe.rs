@@ -5,11 +5,12 @@ use std::{error::Error, fs, path::Path, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    datapath::{AttachKind, Hook, attachment::Attacher, instance},
+    datapath::{AttachKind, Hook, attachment::Attacher, instance, object},
     link::{self, Link},
     namespace::{Namespace, NamespaceError},
     netlink::{Netlink, NetlinkError},
-    tap, traffic_control,
+    tap,
+    traffic_control::{self, FqOptions, NetemOptions},
 };
 
 const PROBE_LINK: &str = "fltd-probe0";
@@ -93,11 +94,11 @@ pub fn probe(ebpf_object: &[u8]) -> Result<Capabilities, ProbeError> {
             .trim()
             .to_owned(),
         btf: probe_btf(),
-        programs: support(instance::load_object(ebpf_object)),
+        programs: support(object::load_object(ebpf_object)),
         tcx: probe_attach(ebpf_object, &scratch, &veth, AttachKind::Tcx),
         clsact: probe_attach(ebpf_object, &scratch, &veth, AttachKind::Clsact),
         tap: probe_tap(&scratch),
-        fq: discipline("sch_fq", traffic_control::add_fq(&netlink, veth.index)),
+        fq: discipline("sch_fq", traffic_control::add_fq(&netlink, veth.index, FqOptions { limit: 1000 })),
         // On the other end, for a root queueing discipline is not added where there is one.
         netem: discipline("sch_netem", probe_netem(&netlink, &scratch)),
     })
@@ -147,7 +148,7 @@ fn probe_btf() -> Support {
 }
 
 fn probe_attach(object: &[u8], scratch: &Namespace, veth: &Link, kind: AttachKind) -> Support {
-    support(instance::load_object(object).and_then(|mut ebpf| {
+    support(object::load_object(object).and_then(|mut ebpf| {
         let mut attacher = Attacher::new(scratch.clone(), kind);
         let program = instance::hook_program(Hook::Ingress);
         let attachment = attacher.attach(&mut ebpf, program, veth.index, Hook::Ingress)?;
@@ -165,5 +166,6 @@ fn probe_tap(scratch: &Namespace) -> Support {
 fn probe_netem(netlink: &Netlink, scratch: &Namespace) -> Result<(), NetlinkError> {
     let peer = link::find(scratch, PROBE_PEER)?;
     let peer = peer.ok_or_else(|| NetlinkError::Missing(PROBE_PEER.to_owned()))?;
-    traffic_control::add_netem(netlink, peer.index, Duration::from_millis(1), 1000)
+    let options = NetemOptions { delay: Duration::from_millis(1), limit: 1000, ..NetemOptions::default() };
+    traffic_control::add_netem(netlink, peer.index, &options)
 }

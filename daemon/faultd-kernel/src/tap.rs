@@ -16,8 +16,8 @@ use rustix::{
 /// Length of the kernel's `struct virtio_net_hdr` in front of each frame.
 pub(crate) const OFFLOAD_HEADER: usize = 10;
 
-/// The largest frame: 64 KiB of a segmentation-offload packet with its headers and a VLAN tag.
-pub(crate) const LARGEST_FRAME: usize = OFFLOAD_HEADER + 14 + 4 + 65_535 + 40;
+/// The largest frame: 64 KiB of a segmentation-offload packet with its headers, a VLAN tag and our header.
+pub(crate) const LARGEST_FRAME: usize = OFFLOAD_HEADER + faultd_abi::RELAY_HEADER + 14 + 4 + 65_535 + 40;
 
 const TUNSETIFF: rustix::ioctl::Opcode = opcode::write::<i32>(b'T', 202);
 const TUNSETOFFLOAD: rustix::ioctl::Opcode = opcode::write::<u32>(b'T', 208);

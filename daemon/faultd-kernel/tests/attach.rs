@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use faultd_kernel::{
     LINK_NAME_PREFIX,
-    datapath::{AttachKind, Datapath, DatapathError, HoldingKind, Hook, RulePlan},
+    datapath::{AttachKind, Datapath, DatapathError, Delay, Effects, HoldingKind, Hook, Loss, RulePlan},
     link,
     namespace::{self, Namespace},
     process::{ProcessPlan, SpawnedProcess},
@@ -15,21 +15,19 @@ use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
     hosts::{Host, VethPairHosts},
     measure::EchoServer,
+    rules::rule,
     skip, supported,
 };
 
 const PATIENCE: Duration = Duration::from_millis(300);
 
 fn plan(host: &Host, hook: Hook, delay: Option<Duration>, loss: Option<f64>) -> RulePlan {
-    RulePlan {
-        interface: host.outside.clone(),
-        hook,
-        delay,
-        loss,
-        seed: 1,
-        holding: delay.map(|_delay| HoldingKind::Relay),
-        deadline_monotonic_ns: None,
-    }
+    let effects = Effects {
+        delay: delay.map(|base| Delay { base, jitter: None }),
+        loss: loss.map(Loss::Random),
+        ..Effects::default()
+    };
+    rule(host, hook, effects, delay.map(|_delay| HoldingKind::Relay))
 }
 
 fn datapath(test_name: &str) -> Option<Datapath> {
@@ -47,7 +45,7 @@ fn clsact_carries_delay_and_loss_and_is_removed_after_the_last_rule() {
     {
         return;
     }
-    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact).expect("a datapath");
+    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact, None).expect("a datapath");
     let hosts = VethPairHosts::create();
     let server = EchoServer::start(&hosts.right);
     let base = server.median_round_trip(&hosts.left, 15);
@@ -81,7 +79,7 @@ fn a_clsact_of_somebody_else_stays() {
     let Some(_) = tc(&hosts.switch, &["qdisc", "add", "dev", outside, "clsact"]) else {
         return skip(name, "there is no tc");
     };
-    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact).expect("a datapath");
+    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact, None).expect("a datapath");
     let filters =
         || tc(&hosts.switch, &["filter", "show", "dev", outside, "ingress"]).expect("tc ran before");
     let rule = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0))).expect("a rule").id;
@@ -122,7 +120,7 @@ fn devices_exist_only_while_a_rule_needs_them() {
         let links = link::list(&hosts.switch).expect("links");
         links.into_iter().filter(|link| link.name.starts_with(LINK_NAME_PREFIX)).count()
     };
-    let loss = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(0.5))).expect("a rule").id;
+    let loss = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0))).expect("a rule").id;
     assert_eq!(ours(), 0);
     let delay = Some(Duration::from_millis(1));
     let first = datapath.add_rule(plan(&hosts.left, Hook::Ingress, delay, None)).expect("a rule").id;
@@ -133,6 +131,10 @@ fn devices_exist_only_while_a_rule_needs_them() {
     datapath.remove_rule(second).expect("removed");
     assert_eq!(ours(), 0);
     datapath.remove_rule(loss).expect("removed");
+    let some = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(0.5))).expect("a rule").id;
+    assert_eq!(ours(), 2, "a pair cuts super-packets of which some are lost");
+    datapath.remove_rule(some).expect("removed");
+    assert_eq!(ours(), 0);
 }
 
 #[test]
@@ -148,16 +150,16 @@ fn a_datapath_that_is_dropped_takes_its_rules_with_it() {
 }
 
 #[test]
-fn the_ninth_rule_on_a_hook_is_refused_and_changes_nothing() {
+fn the_65th_rule_for_the_same_packets_is_refused_and_changes_nothing() {
     let _exclusive = exclusive();
     let Some(datapath) = datapath("too many rules") else { return };
     let hosts = VethPairHosts::create();
-    for _rule in 0..8 {
+    for _rule in 0..64 {
         datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, None)).expect("a rule");
     }
-    let ninth = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0)));
-    assert!(matches!(ninth, Err(DatapathError::TooManyRules { limit: 8, .. })), "{ninth:?}");
-    assert_eq!(datapath.rules().len(), 8);
+    let another = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0)));
+    assert!(matches!(another, Err(DatapathError::TooManyRules { limit: 64, .. })), "{another:?}");
+    assert_eq!(datapath.rules().len(), 64);
 }
 
 #[test]
@@ -223,4 +225,25 @@ fn a_holding_device_deleted_under_a_rule_keeps_no_cpu_busy() {
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     Duration::try_from(time).expect("a positive time")
+}
+
+#[test]
+fn an_interface_that_was_made_ready_takes_a_rule_and_is_left_as_it_was() {
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath("prepared interface") else { return };
+    let hosts = VethPairHosts::create();
+    let server = EchoServer::start(&hosts.right);
+    datapath.prepare_interface(&hosts.left.outside).expect("ready");
+    assert!(server.answers(&hosts.left, Duration::from_secs(1)), "ready is not under fault");
+    let rule = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0))).expect("a rule").id;
+    assert!(!server.answers(&hosts.left, Duration::from_millis(100)));
+    datapath.remove_rule(rule).expect("removed");
+    datapath.release_interface(&hosts.left.outside);
+    let links = link::list(&hosts.switch).expect("links");
+    assert!(!links.iter().any(|link| link.name.starts_with(LINK_NAME_PREFIX)), "{links:?}");
+    // Once more, and this time its end comes with that of the datapath.
+    datapath.prepare_interface(&hosts.left.outside).expect("ready");
+    datapath.shutdown().expect("a clean end");
+    let links = link::list(&hosts.switch).expect("links");
+    assert!(!links.iter().any(|link| link.name.starts_with(LINK_NAME_PREFIX)), "{links:?}");
 }

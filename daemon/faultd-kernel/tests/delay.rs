@@ -20,6 +20,7 @@ use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
     hosts::{Host, VethPairHosts},
     measure::{EchoServer, arrivals},
+    rules::{delayed, rule},
     skip, supported,
 };
 
@@ -31,15 +32,7 @@ fn relay_datapath(test_name: &str) -> Option<Datapath> {
 }
 
 fn delay(host: &Host, hook: Hook, milliseconds: u64) -> RulePlan {
-    RulePlan {
-        interface: host.outside.clone(),
-        hook,
-        delay: Some(Duration::from_millis(milliseconds)),
-        loss: None,
-        seed: 1,
-        holding: Some(HoldingKind::Relay),
-        deadline_monotonic_ns: None,
-    }
+    rule(host, hook, delayed(milliseconds), Some(HoldingKind::Relay))
 }
 
 /// Generous upwards, for other things run on the machine; a delay is never too short.
@@ -62,11 +55,11 @@ fn check_hooks(test_name: &str, hooks: &[Hook]) {
         .collect();
     assert_added(base, server.median_round_trip(&hosts.left, 9), 100 * u32::try_from(hooks.len()).unwrap());
     for rule in rules {
-        let removed = datapath.remove_rule(rule).expect("removed");
+        let counters = datapath.remove_rule(rule).expect("removed").report.counters;
         // The bridge itself joins a multicast group now and then.
-        assert!(removed.counters.delayed >= 10, "{removed:?}");
-        assert_eq!(removed.counters.returned, removed.counters.delayed);
-        assert_eq!(removed.counters.unintended, 0);
+        assert!(counters.delayed >= 10, "{counters:?}");
+        assert_eq!(counters.returned, counters.delayed);
+        assert_eq!(counters.unintended, 0);
     }
     assert_added(base, server.median_round_trip(&hosts.left, 15), 0);
     datapath.shutdown().expect("a clean end");
@@ -112,8 +105,8 @@ fn removing_a_rule_lets_held_packets_go_at_once_and_loses_none() {
     thread::sleep(Duration::from_millis(500));
     let removed = datapath.remove_rule(rule).expect("removed");
     assert_eq!(arriving.join().expect("counted").len(), 200);
-    assert!(removed.counters.delayed > 0);
-    assert_eq!(removed.counters.delayed, removed.counters.returned);
+    assert!(removed.report.counters.delayed > 0);
+    assert_eq!(removed.report.counters.delayed, removed.report.counters.returned);
 }
 
 #[test]
@@ -141,8 +134,8 @@ fn a_bulk_transfer_passes_through_the_relay_in_large_segments() {
     let rule = datapath.add_rule(delay(&hosts.left, Hook::Ingress, 10)).expect("a rule").id;
     let (elapsed, received) = transfer(&hosts, MEGABYTES);
     assert_eq!(received, MEGABYTES << 20);
-    let counters = datapath.remove_rule(rule).expect("removed").counters;
-    let mean = counters.matched_bytes / counters.matched.max(1);
+    let counters = datapath.remove_rule(rule).expect("removed").report.counters;
+    let mean = counters.matched_bytes / counters.delayed.max(1);
     println!("{MEGABYTES} MiB in {elapsed:?}, {mean} bytes a packet, {counters:?}");
     assert!(mean > 3000, "segmentation offload was lost: {mean} bytes a packet");
     assert_eq!(counters.unintended, 0);

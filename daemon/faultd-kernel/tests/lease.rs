@@ -9,7 +9,7 @@ use std::{fs, path::PathBuf, thread::sleep, time::Duration};
 
 use faultd_kernel::{
     clock,
-    datapath::{AttachKind, Datapath, HoldingKind, Hook, RulePlan},
+    datapath::{AttachKind, Datapath, HoldingKind, Hook, InterfaceReference, RulePlan, TargetSide},
     link,
     namespace::{self, Namespace},
     process::{ProcessPlan, Signal, SpawnedProcess},
@@ -19,6 +19,7 @@ use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
     hosts::{Host, VethPairHosts},
     measure::EchoServer,
+    rules::{delayed, lossy, rule},
     supported,
 };
 
@@ -28,15 +29,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 const LEASE_AND_MARGIN: Duration = Duration::from_millis(1600);
 
 fn full_loss(host: &Host, deadline_monotonic_ns: Option<u64>) -> RulePlan {
-    RulePlan {
-        interface: host.outside.clone(),
-        hook: Hook::Ingress,
-        delay: None,
-        loss: Some(1.0),
-        seed: 1,
-        holding: None,
-        deadline_monotonic_ns,
-    }
+    RulePlan { deadline_monotonic_ns, ..rule(host, Hook::Ingress, lossy(1.0), None) }
 }
 
 fn in_future(span: Duration) -> Option<u64> {
@@ -50,6 +43,7 @@ fn a_rule_ends_at_its_deadline_without_any_action() {
     let datapath = Datapath::start(&ebpf_object(), &capabilities).expect("a datapath");
     let hosts = VethPairHosts::create();
     let server = EchoServer::start(&hosts.right);
+    datapath.prepare(&hosts.switch).expect("ready");
     let deadline = in_future(Duration::from_millis(300));
     let rule = datapath.add_rule(full_loss(&hosts.left, deadline)).expect("a rule").id;
     assert!(!server.answers(&hosts.left, Duration::from_millis(100)));
@@ -67,6 +61,7 @@ fn a_deadline_can_be_moved_and_longer_ones_are_renewed() {
     let datapath = Datapath::start(&ebpf_object(), &capabilities).expect("a datapath");
     let hosts = VethPairHosts::create();
     let server = EchoServer::start(&hosts.right);
+    datapath.prepare(&hosts.switch).expect("ready");
     let rule =
         datapath.add_rule(full_loss(&hosts.left, in_future(Duration::from_millis(200)))).expect("a rule").id;
     datapath.set_deadline(rule, None).expect("moved");
@@ -143,14 +138,15 @@ fn stand_in() {
     let index = setting("FAULTD_TEST_INTERFACE").parse().expect("an index");
     let outside = link::by_index(&switch, index).expect("the interface");
     let kind = if setting("FAULTD_TEST_CLSACT") == "1" { AttachKind::Clsact } else { AttachKind::Tcx };
-    let datapath = Datapath::start_with(&ebpf_object(), kind).expect("a datapath");
-    let interface =
-        faultd_kernel::datapath::InterfaceReference { namespace: switch, index, name: outside.name };
+    let datapath = Datapath::start_with(&ebpf_object(), kind, None).expect("a datapath");
+    let target = TargetSide::Beyond;
+    let interface = InterfaceReference { namespace: switch, index, name: outside.name, target };
     for hook in Hook::ALL {
-        let (delay, holding) = (Some(Duration::from_secs(60)), Some(HoldingKind::Relay));
-        let (loss, deadline_monotonic_ns, seed) = (None, None, 1);
-        let interface = interface.clone();
-        let plan = RulePlan { interface, hook, delay, loss, seed, holding, deadline_monotonic_ns };
+        let plan = RulePlan {
+            effects: delayed(60_000),
+            holding: Some(HoldingKind::Relay),
+            ..RulePlan::new(interface.clone(), hook)
+        };
         datapath.add_rule(plan).expect("a rule");
     }
     println!("rules hold");

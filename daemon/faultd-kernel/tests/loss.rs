@@ -3,26 +3,20 @@
 
 use std::{net::UdpSocket, time::Duration};
 
-use faultd_kernel::datapath::{Datapath, HoldingKind, Hook, RulePlan};
+use faultd_abi::{Purpose, chance, threshold_is_met};
+use faultd_kernel::datapath::{Datapath, Delay, Effects, HoldingKind, Hook, RulePlan};
 use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
     hosts::{Host, VethPairHosts},
     measure::{EchoServer, arrivals},
+    rules::{lossy, rule},
     supported,
 };
 
 const QUIET: Duration = Duration::from_millis(300);
 
 fn loss(host: &Host, ratio: f64, seed: u64) -> RulePlan {
-    RulePlan {
-        interface: host.outside.clone(),
-        hook: Hook::Ingress,
-        delay: None,
-        loss: Some(ratio),
-        seed,
-        holding: None,
-        deadline_monotonic_ns: None,
-    }
+    RulePlan { seed, ..rule(host, Hook::Ingress, lossy(ratio), None) }
 }
 
 fn datapath(test_name: &str) -> Option<Datapath> {
@@ -38,7 +32,7 @@ fn a_fifth_is_lost_and_the_same_seed_loses_the_same_packets() {
     let run = |seed| {
         let rule = datapath.add_rule(loss(&hosts.left, 0.2, seed)).expect("a rule").id;
         let arrived = arrivals(&hosts.left, &hosts.right, 4000, QUIET);
-        let counters = datapath.remove_rule(rule).expect("removed").counters;
+        let counters = datapath.remove_rule(rule).expect("removed").report.counters;
         assert_eq!(counters.matched, 4000);
         assert_eq!(counters.dropped, 4000 - arrived.len() as u64);
         arrived
@@ -48,7 +42,7 @@ fn a_fifth_is_lost_and_the_same_seed_loses_the_same_packets() {
     assert!((3000..3400).contains(&first.len()), "{} of 4000 arrived", first.len());
     assert_eq!(first, again);
     assert_ne!(first, other);
-    let expected = (0..4000).filter(|&n| !faultd_abi::is_lost(faultd_abi::mix(1), n, (1 << 32) / 5 + 1));
+    let expected = (0..4000).filter(|&n| !threshold_is_met(chance(1, Purpose::Loss, n), (1 << 32) / 5 + 1));
     assert_eq!(first, expected.map(|number| u32::try_from(number).unwrap()).collect());
 }
 
@@ -115,7 +109,10 @@ fn delay_and_loss_go_together() {
     let datapath = Datapath::start(&ebpf_object(), &capabilities).expect("a datapath");
     let hosts = VethPairHosts::create();
     let plan = RulePlan {
-        delay: Some(Duration::from_millis(50)),
+        effects: Effects {
+            delay: Some(Delay { base: Duration::from_millis(50), jitter: None }),
+            ..lossy(0.3)
+        },
         holding: Some(HoldingKind::Relay),
         ..loss(&hosts.left, 0.3, 9)
     };

@@ -12,6 +12,7 @@ use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
     hosts::{Host, VethPairHosts},
     measure::{EchoServer, arrivals},
+    rules::{delayed, rule},
     supported,
 };
 
@@ -22,15 +23,7 @@ fn netem_datapath(test_name: &str) -> Option<Datapath> {
 }
 
 fn delay(host: &Host, hook: Hook, milliseconds: u64) -> RulePlan {
-    RulePlan {
-        interface: host.outside.clone(),
-        hook,
-        delay: Some(Duration::from_millis(milliseconds)),
-        loss: None,
-        seed: 1,
-        holding: Some(HoldingKind::Netem),
-        deadline_monotonic_ns: None,
-    }
+    rule(host, hook, delayed(milliseconds), Some(HoldingKind::Netem))
 }
 
 fn our_links(hosts: &VethPairHosts) -> usize {
@@ -47,12 +40,12 @@ fn netem_delays_both_ways_and_ends_with_the_rules() {
     let base = server.median_round_trip(&hosts.left, 15);
     let out = datapath.add_rule(delay(&hosts.left, Hook::Ingress, 50)).expect("a rule").id;
     let back = datapath.add_rule(delay(&hosts.left, Hook::Egress, 50)).expect("a rule").id;
-    assert_eq!(our_links(&hosts), 2, "rules of the same delay share a pair");
+    assert_eq!(our_links(&hosts), 4, "each rule has a pair of its own");
     let added = server.median_round_trip(&hosts.left, 9).saturating_sub(base);
     println!("netem added {added:?} for 100 ms");
     assert!(added > Duration::from_millis(99) && added < Duration::from_millis(160), "{added:?}");
     for rule in [out, back] {
-        let counters = datapath.remove_rule(rule).expect("removed").counters;
+        let counters = datapath.remove_rule(rule).expect("removed").report.counters;
         // The bridge itself joins a multicast group now and then.
         assert!(counters.delayed >= 10 && counters.returned >= 10, "{counters:?}");
     }

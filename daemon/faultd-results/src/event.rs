@@ -32,7 +32,8 @@ pub enum EventKind {
     FaultCommanded(FaultEvent),
     /// The kernel has confirmed the fault: packets are affected from here on.
     FaultEffective(FaultEvent),
-    /// The engine was told to remove the fault. Missing where a lease ended it.
+    /// The engine was told to remove the fault; `detail` says how long after its command the first packet
+    /// met it. Missing where a lease ended it.
     FaultClearCommanded(FaultEvent),
     /// The kernel has confirmed that the fault is gone.
     FaultCleared(FaultEvent),

@@ -13,7 +13,11 @@ use std::{
     time::Duration,
 };
 
-use faultd_kernel::{datapath::InterfaceReference, link, namespace::Namespace};
+use faultd_kernel::{
+    datapath::{InterfaceReference, TargetSide},
+    link,
+    namespace::Namespace,
+};
 use rustix::process::Signal;
 
 use crate::{
@@ -198,7 +202,9 @@ impl DaemonUnderTest {
         let switch = Namespace::open_named(&format!("faultd-{lab}")).expect("a lab's switch");
         let outside = link::find(&switch, &member).expect("links of a switch").expect("a member's port");
         let [a, b, c, first] = FIRST_ADDRESS.octets();
-        let outside = InterfaceReference { namespace: switch, index: outside.index, name: outside.name };
+        let target = TargetSide::Beyond;
+        let outside =
+            InterfaceReference { namespace: switch, index: outside.index, name: outside.name, target };
         Host { namespace, address: Ipv4Addr::new(a, b, c, first + position), outside }
     }
 

@@ -5,7 +5,11 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use faultd_kernel::{datapath::InterfaceReference, link, namespace::Namespace};
+use faultd_kernel::{
+    datapath::{InterfaceReference, TargetSide},
+    link,
+    namespace::Namespace,
+};
 
 const BRIDGE: &str = "bridge";
 const INSIDE: &str = "eth0";
@@ -77,6 +81,11 @@ fn create_host(switch: &Namespace, bridge: u32, name: &str, address: Ipv4Addr) -
     link::add_address(&namespace, inside.index, IpAddr::V4(address), 24).expect("an address");
     link::set_loopback_up(&namespace).expect("loopback up");
     link::set_up(&namespace, inside.index).expect("its interface up");
-    let outside = InterfaceReference { namespace: switch.clone(), index: outside.index, name: outside.name };
+    let outside = InterfaceReference {
+        namespace: switch.clone(),
+        index: outside.index,
+        name: outside.name,
+        target: TargetSide::Beyond,
+    };
     Host { namespace, address, outside }
 }

@@ -5,13 +5,16 @@
     clippy::panic,
     clippy::expect_used,
     clippy::missing_panics_doc,
+    clippy::indexing_slicing,
     reason = "a test that cannot be set up has failed, and says best where"
 )]
 
 pub mod command;
 pub mod daemon_under_test;
+pub mod flight;
 pub mod hosts;
 pub mod measure;
+pub mod rules;
 pub mod snapshot;
 pub mod traces;
 

@@ -16,13 +16,19 @@ use crate::hosts::Host;
 
 const TICK: Duration = Duration::from_millis(50);
 
+/// Bytes that may wait for a reader.
+const RECEIVE_QUEUE: usize = 16 << 20;
+
 /// Packets sent before the receiver gets time to empty its queue.
 const BURST: u32 = 20;
 
 /// A UDP socket on a host, on a port that the kernel chooses. It can be used from any thread.
 pub fn bind_udp(host: &Host) -> UdpSocket {
     let socket = host.namespace.run(|| UdpSocket::bind((host.address, 0)));
-    socket.expect("inside the host").expect("a UDP socket")
+    let socket = socket.expect("inside the host").expect("a UDP socket");
+    // On a busy machine the reader is late, and what finds the queue full would look like a fault.
+    rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_QUEUE).expect("a long queue");
+    socket
 }
 
 /// Answers every UDP packet with itself until it is dropped.

@@ -1,12 +1,15 @@
 //! What this host can do, said for people: every line is something that was tried.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use faultd_api::{
     doctor::{Check, Choice, DoctorReport},
     fault::Backend,
 };
-use faultd_kernel::probe::{Capabilities, Support};
+use faultd_kernel::{
+    datapath::{Corrupt, CorruptKind, Delay, Distribution, Effects, Jitter, Rate},
+    probe::{Capabilities, Support},
+};
 
 use crate::{fault::backend, lab::Labs, leftovers, target::docker::ContainerEngine};
 
@@ -61,7 +64,7 @@ fn kernel_checks(host: &Capabilities) -> Vec<Check> {
         ("clsact", &host.clsact, "used where tcx is missing; rules end by their lease"),
         ("tap", &host.tap, "the delay line of the relay"),
         ("sch_netem", &host.netem, "the kernel's own delay line"),
-        ("sch_fq", &host.fq, "departure times; not used yet"),
+        ("sch_fq", &host.fq, "keeps packets until the time that our program gives them"),
         ("btf", &host.btf, "types of the kernel"),
     ];
     probed.into_iter().map(|(name, support, purpose)| check(name, support, purpose)).collect()
@@ -83,14 +86,34 @@ fn choices(host: &Capabilities) -> Vec<Choice> {
         }
         (_, Support::Missing { reason }) => ("none", reason.clone()),
     };
-    let delay = match backend::choose_holding(Backend::Auto, host) {
-        Ok((kind, reason)) => (backend::holding_name(kind), reason),
-        Err(error) => ("none", error.to_string()),
-    };
     let choice = |fault: &str, (backend, reason): (&str, String)| Choice {
         fault: fault.to_owned(),
         backend: backend.to_owned(),
         reason,
     };
-    vec![choice("loss", attach), choice("delay", delay)]
+    let held = |(fault, effects): (&str, Effects)| {
+        let chosen = match backend::choose_holding(Backend::Auto, &effects, host) {
+            Ok((kind, reason)) => (backend::holding_name(kind), reason),
+            Err(error) => ("none", error.to_string()),
+        };
+        choice(fault, chosen)
+    };
+    let program = ["loss", "duplicate", "corrupt silently"].map(|fault| choice(fault, attach.clone()));
+    program.into_iter().chain(held_effects().map(held)).collect()
+}
+
+/// One of each kind that needs a device.
+fn held_effects() -> [(&'static str, Effects); 4] {
+    let delay = |jitter| Some(Delay { base: Duration::from_millis(1), jitter });
+    let jitter = |correlation| {
+        Some(Jitter { spread: Duration::from_millis(1), distribution: Distribution::Normal, correlation })
+    };
+    let rate = Some(Rate { bytes_per_second: 1000, burst_bytes: 0, queue_bytes: 0 });
+    let corrupt = Some(Corrupt { ratio: 0.1, kind: CorruptKind::Detected });
+    [
+        ("delay, jitter, reorder", Effects { delay: delay(jitter(0.0)), ..Effects::default() }),
+        ("correlated jitter", Effects { delay: delay(jitter(0.5)), ..Effects::default() }),
+        ("rate", Effects { rate, ..Effects::default() }),
+        ("corrupt", Effects { corrupt, ..Effects::default() }),
+    ]
 }

@@ -92,16 +92,18 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let metrics = Metrics::new()?;
     let engine = engine::start(Datapath::start(EBPF_OBJECT, &capabilities)?, metrics.clone())?;
     let containers = ContainerEngine::from_environment();
+    let targets = Targets::new(labs.clone(), containers.clone());
     let surroundings = Surroundings {
         engine: engine.clone(),
         plugins,
         metrics: metrics.clone(),
         capabilities: Arc::clone(&capabilities),
+        targets: targets.clone(),
     };
     let runs = Runs::new(surroundings, labs.clone());
     let services = bus::Services {
         engine: engine.clone(),
-        targets: Targets::new(labs.clone(), containers.clone()),
+        targets,
         labs: labs.clone(),
         runs: runs.clone(),
         doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered),

@@ -57,7 +57,7 @@ fn what_cannot_be_meant_is_refused_in_one_line() {
         ("fault add {lab}/etcd0 --loss -1%", 2, "more than 0%"),
         ("fault add {lab}/etcd0 --delay 1ms --for -1s", 2, "'-1s' is too short"),
         ("fault add {lab}/etcd0 --delay 1ms --for 9999999h", 2, "too long"),
-        ("fault add {lab}/etcd0 --delay 1ms --backend edt", 2, "edt"),
+        ("fault add {lab}/etcd0 --delay 1ms --backend fq", 2, "edt"),
         ("fault add {lab}/etcd0", 2, "--delay"),
         ("fault rm f999", 3, "f999"),
         ("run --cluster nowhere --duration 1s", 3, "nowhere"),
@@ -239,7 +239,7 @@ fn what_is_in_use_by_a_run_is_refused_until_its_end() {
     let cases = [
         (format!("run --cluster {lab} --duration 1s"), "in use by run"),
         (format!("lab down {lab}"), "in use by run"),
-        (format!("fault add {lab}/etcd0 --delay 1ms"), "already has a fault in this direction"),
+        (format!("fault add {lab}/etcd0 --delay 1ms"), "already has a fault for the same packets"),
     ];
     for (words, text) in &cases {
         assert_refused(&daemon.faultctl(words), 1, text);

@@ -198,7 +198,9 @@ fn a_slow_leader_stops_the_cluster_for_as_long_as_asked() {
     assert_leader_was_hit(&outcome, &format!("{lab}/{leader}"));
     assert_throughput_falls_and_comes_back(&outcome);
     let rule = &outcome.run.summary.rules[0];
-    assert!(rule.matched > 0 && rule.delayed == rule.matched && rule.dropped == 0, "{rule:?}");
+    // Wire packets match, and are held as the kernel handles them: now and then several in one.
+    assert!(rule.delayed > 0 && rule.delayed <= rule.matched && rule.dropped == 0, "{rule:?}");
+    assert!(rule.delayed > rule.matched / 2 && rule.delayed <= rule.seen, "{rule:?}");
     assert_eq!((rule.unintended, rule.expired), (0, 0), "{rule:?}");
 }
 

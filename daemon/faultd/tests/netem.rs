@@ -1,6 +1,5 @@
 //! `--backend netem` through the daemon, on a kernel that has sch_netem: the second kernel of
 //! `cargo xtask test`, where this kernel has none.
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::time::Duration;
 

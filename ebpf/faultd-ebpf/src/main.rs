@@ -1,20 +1,29 @@
-//! The programs that faultd attaches: two at the interface under fault, one at the holding device.
+//! The programs that faultd attaches: two at the interface under fault, two at each holding device, one
+//! at the exit of the cutter.
 //!
 //! ```text
-//! hook_ingress, hook_egress ── lost? drop ── delayed? tag with the slot, send to the holding device
-//! hold_return ── read the slot, untag, mark as second pass, send back to the hook it came from
-//! hook_ingress, hook_egress ── second pass? clear the mark, go on
+//! hook ── select a rule ── fate: lost? spoilt? doubled? ── pass
+//!   │                        │                    └─ waits? ─▶ entrance ── departure ─▶ fq │ netem │ TAP
+//!   │                        └─ super-packet, mixed fate ─▶ cutter ─▶ cut_return ── fate of each ─┘   │
+//!   └◀─ second pass: clear the mark, go on ◀──────────── hold_return ── untag, mark, send back ◀──────┘
 //! ```
 #![no_std]
 #![no_main]
 #![feature(asm_experimental_arch)]
 
-mod counters;
-mod fault;
+mod atomic;
+mod cut_return;
+mod departure;
+mod entrance;
+mod fate;
 mod hold_return;
-mod hook_egress;
-mod hook_ingress;
+mod hook;
 mod maps;
+mod packet;
+mod proof;
+mod route;
+mod select;
+mod slot;
 
 /// Read by the loader: some of the helpers that are used here ask for it.
 #[unsafe(no_mangle)]

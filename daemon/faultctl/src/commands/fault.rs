@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use faultd_api::{
     dictionary,
-    fault::{Direction, FaultRequest, FaultStatus},
+    fault::{FaultRequest, FaultStatus},
     proxy::ManagerProxy,
     units::{duration_text, nanoseconds, parse_duration},
 };
@@ -14,7 +14,8 @@ use super::decode_all;
 use crate::{
     command_error::CommandError,
     connection::BusAddress,
-    fault_flags::{FaultFlags, fault_text},
+    fault_flags::FaultFlags,
+    fault_report,
     interrupt::Interrupts,
     output::{Format, or_dash, say, table},
 };
@@ -26,9 +27,16 @@ const LOOK_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum FaultVerb {
     /// Makes a target slow or lossy: for a time (--for), until it is removed (--detach), or until
     /// Ctrl-C.
-    Add(AddArguments),
+    Add(Box<AddArguments>),
     /// The faults that hold, with what the kernel counted.
     Ls,
+    /// One fault: what was asked for against what was measured.
+    Show {
+        /// The fault's id, as `fault ls` shows it.
+        id: String,
+    },
+    /// Changes a fault in place, without losing a packet: what is not given stays.
+    Set(Box<SetArguments>),
     /// Removes one fault.
     Rm {
         /// The fault's id, as `fault ls` shows it.
@@ -55,10 +63,26 @@ pub(crate) struct AddArguments {
     detach: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct SetArguments {
+    /// The fault's id, as `fault ls` shows it.
+    id: String,
+    #[command(flatten)]
+    fault: FaultFlags,
+    /// Ends by itself after this time from now: 30s, 2m [default: as it was].
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
+    hold_for: Option<Duration>,
+}
+
 pub(crate) async fn fault(verb: FaultVerb, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
     match verb {
         FaultVerb::Add(arguments) => add(&arguments, bus, output).await,
         FaultVerb::Ls => list(&bus.connect().await?, output).await,
+        FaultVerb::Show { id } => {
+            let fault = dictionary::decode(bus.connect().await?.show_fault(&id).await?)?;
+            output.one("fault", &fault, fault_report::text)
+        }
+        FaultVerb::Set(arguments) => set(&arguments, &bus.connect().await?, output).await,
         FaultVerb::Rm { id } => {
             bus.connect().await?.remove_fault(&id).await?;
             output.done("fault-removed", "id", id.as_str().into(), &format!("fault {id} is removed"))
@@ -89,18 +113,45 @@ async fn add(arguments: &AddArguments, bus: &BusAddress, output: Format) -> Resu
 fn to_request(arguments: &AddArguments) -> Result<FaultRequest, CommandError> {
     let AddArguments { target, fault, hold_for, detach } = arguments;
     if !fault.has_fault() {
-        return Err(CommandError::Usage("no fault is described: give --delay, --loss or both".to_owned()));
+        return Err(CommandError::Usage(
+            "no fault is described: give --delay, --loss, --rate or another (--help shows all)".to_owned(),
+        ));
     }
     Ok(FaultRequest {
         target: target.clone(),
         delay_ns: fault.delay_ns(),
-        loss_ratio: fault.loss,
-        direction: fault.direction.unwrap_or_default(),
+        loss_ratio: fault.loss_ratio(),
+        shape: fault.shape()?,
+        direction: fault.direction(),
         backend: fault.backend.unwrap_or_default(),
         hold_for_ns: hold_for.map(nanoseconds),
         seed: fault.seed,
         detach: *detach || hold_for.is_some(),
     })
+}
+
+/// Asks for the fault as it is, with what the flags change.
+async fn set(
+    arguments: &SetArguments,
+    manager: &ManagerProxy<'_>,
+    output: Format,
+) -> Result<(), CommandError> {
+    let SetArguments { id, fault, hold_for } = arguments;
+    let now: FaultStatus = dictionary::decode(manager.show_fault(id).await?)?;
+    let request = FaultRequest {
+        target: now.target,
+        delay_ns: now.delay_ns,
+        loss_ratio: now.loss_ratio,
+        shape: now.shape,
+        direction: now.direction,
+        backend: fault.backend.unwrap_or_default(),
+        hold_for_ns: hold_for.map(nanoseconds).or(now.remaining_ns),
+        seed: Some(now.seed),
+        detach: true,
+    };
+    let changed = manager.set_fault(id, dictionary::encode(&fault.change(request)?)?).await?;
+    let changed = dictionary::decode(changed)?;
+    output.one("fault", &changed, |fault: &FaultStatus| faults_table(std::slice::from_ref(fault)))
 }
 
 /// Waits for Ctrl-C and removes the fault; ends early when the fault or the daemon is gone.
@@ -149,8 +200,8 @@ fn row(fault: &FaultStatus) -> [String; 12] {
     [
         fault.id.clone(),
         fault.target.clone(),
-        fault_text(fault.delay_ns, fault.loss_ratio),
-        direction_text(fault.direction).to_owned(),
+        fault.text.clone(),
+        fault.direction.text().to_owned(),
         fault.backend.clone(),
         fault.interface.clone(),
         or_dash(fault.remaining_ns.map(remaining_text)),
@@ -160,14 +211,6 @@ fn row(fault: &FaultStatus) -> [String; 12] {
         fault.packets.dropped.to_string(),
         or_dash(fault.run.as_ref()),
     ]
-}
-
-fn direction_text(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Egress => "egress",
-        Direction::Ingress => "ingress",
-        Direction::Both => "both",
-    }
 }
 
 /// To a tenth of a second: the rest has changed before it is read.
@@ -205,7 +248,7 @@ mod tests {
     #[test]
     fn direction_backend_and_seed_travel_as_given() {
         let request = request("web --loss 5% --direction both --backend netem --seed 7").unwrap();
-        assert_eq!(request.direction, Direction::Both);
+        assert_eq!(request.direction, faultd_api::fault::Direction::Both);
         assert_eq!(request.backend, faultd_api::fault::Backend::Netem);
         assert_eq!(request.seed, Some(7));
     }
@@ -213,7 +256,30 @@ mod tests {
     #[test]
     fn a_fault_without_delay_and_loss_is_none() {
         let error = request("web --for 30s").unwrap_err();
-        assert_eq!(error.to_string(), "no fault is described: give --delay, --loss or both");
+        assert_eq!(
+            error.to_string(),
+            "no fault is described: give --delay, --loss, --rate or another (--help shows all)"
+        );
+    }
+
+    #[test]
+    fn a_partition_is_full_loss_both_ways() {
+        let both = request("web --partition --to db:5432,10.0.0.0/8 --for 5s").unwrap();
+        assert_eq!((both.loss_ratio, both.direction), (Some(1.0), faultd_api::fault::Direction::Both));
+        assert_eq!(both.shape.to, ["db:5432", "10.0.0.0/8"]);
+        let one_way = request("web --partition --direction ingress --for 5s").unwrap();
+        assert_eq!(one_way.direction, faultd_api::fault::Direction::Ingress);
+    }
+
+    #[test]
+    fn everything_that_shapes_a_fault_travels() {
+        let words = "web --delay 50ms --jitter 5ms --distribution pareto --rate 10mbit --duplicate 1% \
+                     --corrupt 2% --corrupt-kind silent --port 2379 --proto tcp --priority 3 --unit skb --for 1s";
+        let shape = request(words).unwrap().shape;
+        assert_eq!((shape.jitter_ns, shape.rate_bytes_per_second), (Some(5_000_000), Some(1_250_000)));
+        assert_eq!(shape.corrupt_kind, faultd_api::shape::CorruptKind::Silent);
+        assert_eq!((shape.port.as_deref(), shape.protocol.as_deref()), (Some("2379"), Some("tcp")));
+        assert_eq!((shape.priority, shape.unit), (3, faultd_api::shape::Unit::Skb));
     }
 
     #[test]

@@ -73,13 +73,14 @@ impl Attacher {
         hook: Hook,
     ) -> Result<Attachment, DatapathError> {
         let failed = DatapathError::program(program_name);
-        let name = link::by_index(&self.namespace, index)?.name;
         let attach_type = match hook {
             Hook::Ingress => TcAttachType::Ingress,
             Hook::Egress => TcAttachType::Egress,
         };
         // First, because a program of others that accepts a packet ends the chain; ours never does.
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
+        // The name may have changed since it was looked up; the index has not.
+        let name = link::name_of(&self.namespace, index)?;
         let attached = self.namespace.run(|| {
             let id = program.attach_with_options(&name, attach_type, options)?;
             program.take_link(id)

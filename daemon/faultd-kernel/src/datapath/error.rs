@@ -1,12 +1,16 @@
 //! What can go wrong between a rule's plan and the kernel.
 
-use std::io;
+use std::{io, time::Duration};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 use thiserror::Error;
 
 use super::rule::RuleId;
-use crate::{holding::HoldingError, namespace::NamespaceError, netlink::NetlinkError};
+use crate::{
+    holding::{HoldingError, HoldingKind},
+    namespace::NamespaceError,
+    netlink::NetlinkError,
+};
 
 /// What can go wrong with rules in the kernel.
 #[derive(Debug, Error)]
@@ -53,20 +57,68 @@ pub enum DatapathError {
     /// A thread could not be started.
     #[error("cannot start a thread of the datapath")]
     Thread(#[source] io::Error),
-    /// The ratio of lost packets is not between 0 and 1.
-    #[error("{0} is no ratio of lost packets: it must be between 0 and 1")]
-    InvalidLoss(f64),
-    /// A delay was planned without saying which device holds the packets.
-    #[error("a delay needs a holding device")]
+    /// A share of packets is not between 0 and 1.
+    #[error("{0} is no ratio of packets: it must be between 0 and 1")]
+    InvalidRatio(f64),
+    /// A correlation is not from 0 to below 1.
+    #[error("{0} is no correlation: it must be at least 0 and below 1")]
+    InvalidCorrelation(f64),
+    /// A measured distribution has too few values, or values that are no numbers.
+    #[error("a measured distribution needs two values at least, all of them numbers")]
+    InvalidDistribution,
+    /// Every zeroth packet.
+    #[error("every packet number is a multiple of none: say every how many packets one is lost")]
+    LossOfEveryZeroth,
+    /// A loss trace is empty or too long.
+    #[error("a loss trace of {0} packets: it must be of at least 1 and at most {max}", max = super::effect::LONGEST_TRACE)]
+    TraceLength(usize),
+    /// A rate of nearly nothing.
+    #[error("a rate below 8 bytes a second lets nothing pass: ask for full loss instead")]
+    InvalidRate,
+    /// A delay, jitter or queueing time beyond the bound.
+    #[error("{0:?} is too long: at most an hour")]
+    TooLong(Duration),
+    /// Reordering where nothing waits.
+    #[error("packets can only overtake others that wait: reordering needs a delay")]
+    ReorderWithoutDelay,
+    /// No port at all.
+    #[error("ports {first} to {last} are none")]
+    EmptyPortRange {
+        /// First of the range.
+        first: u16,
+        /// Last of the range.
+        last: u16,
+    },
+    /// Something must wait without saying which device holds the packets.
+    #[error("this rule needs a holding device")]
     NoHoldingDevice,
-    /// The hook has as many rules as it can carry.
-    #[error("{interface} has {limit} rules in that direction already, which is the most: remove one first")]
+    /// The device cannot do what was planned.
+    #[error("{kind} cannot {what}")]
+    BackendCannot {
+        /// The device.
+        kind: HoldingKind,
+        /// What it cannot do.
+        what: &'static str,
+    },
+    /// Two rules that hold must be alike in where their packets are held.
+    #[error("a rule that holds cannot change from one backend to another: remove it and add a new one")]
+    HoldingChange,
+    /// A rule that holds cannot be moved.
+    #[error("a rule that holds cannot move to another interface or direction: remove it and add a new one")]
+    Moved,
+    /// As many rules compete for a packet as can.
+    #[error(
+        "{limit} rules compete for the same packets of {interface} already, which is the most: remove one first"
+    )]
     TooManyRules {
         /// Name of the interface.
         interface: String,
         /// The most that is possible.
         limit: usize,
     },
+    /// All jitter tables are in use.
+    #[error("{0} different shapes of jitter are in use already, which is the most: remove a rule first")]
+    TooManyJitterTables(u32),
     /// All slots of the namespace are in use.
     #[error("no more rules fit into this network namespace: remove some first")]
     NoFreeSlot,

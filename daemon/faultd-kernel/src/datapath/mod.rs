@@ -1,17 +1,24 @@
-//! Rules in the kernel: which packets of an interface are lost or delayed, until when, and what
-//! became of them.
+//! Rules in the kernel: which packets of an interface meet which fate, until when, and what became of them.
 //!
 //! ```text
-//! add_rule ── instance of the namespace ── slot ── holding device, hook attached, rule listed ── effective
-//! lease    ── every 200 ms: deadline = min(the user's, now + 0.9 s); a dead or stopped daemon renews nothing
+//! add_rule ── instance of the namespace ── slot ── devices, hook attached, rule listed ── effective
+//! set_rule ── the slot's parameters are replaced as a whole
+//! lease    ── every 200 ms: now + 0.9 s for the whole object; a dead or stopped daemon renews nothing
 //! remove   ── let held packets go ── unlist ── cleared ── drained ── detach, give back the slot
 //! ```
 
 pub(crate) mod attachment;
+mod competition;
+mod effect;
+mod encoding;
 mod error;
 pub(crate) mod instance;
+mod jitter;
 mod lease;
+pub(crate) mod object;
+mod proof;
 mod rule;
+mod selector;
 mod slots;
 
 use std::{
@@ -21,12 +28,27 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock, namespace::Namespace, probe::Capabilities};
+use crate::{
+    clock,
+    holding::Drained,
+    namespace::Namespace,
+    probe::{Capabilities, Support},
+};
 
+pub(crate) use self::jitter::sampled as sampled_distribution;
 pub use self::{
     attachment::AttachKind,
+    effect::{
+        Corrupt, CorruptKind, Delay, Distribution, Effects, Jitter, LONGEST_TRACE, Loss, LossTrace, Rate,
+        Reorder,
+    },
     error::DatapathError,
-    rule::{AddedRule, Hook, InterfaceReference, RemovedRule, RuleCounters, RuleId, RulePlan, RuleState},
+    proof::{DelayMeasured, TimeHistogram},
+    rule::{
+        AddedRule, Hook, InterfaceReference, RemovedRule, RuleCounters, RuleId, RulePlan, RuleReport,
+        RuleState, TargetSide, Unit,
+    },
+    selector::{ANY_PORT, Network, Selector},
 };
 pub use crate::holding::{HoldingKind, HoldingStatistics};
 
@@ -37,6 +59,12 @@ use self::{
 
 /// How long the end of a datapath waits for packets that the kernel still holds.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a packet may still be on its way out of a device after nothing is held there any more.
+const WAY_OUT: Duration = Duration::from_millis(50);
+
+/// How often ended rules are looked at whose packets the kernel still holds.
+const DRAIN_CHECK: Duration = Duration::from_millis(10);
 
 /// All rules of this process. What it made is removed when it is dropped.
 pub struct Datapath {
@@ -53,6 +81,8 @@ struct Shared {
 struct State {
     object: Vec<u8>,
     attach: AttachKind,
+    /// The device that rules most likely need.
+    likely_holding: Option<HoldingKind>,
     instances: HashMap<Namespace, Instance>,
     /// Namespaces whose instance stays loaded without rules, and how many asked for that.
     prepared: HashMap<Namespace, usize>,
@@ -72,6 +102,9 @@ struct InstalledRule {
 /// What a removed rule still occupies because the kernel may hold packets of it.
 struct Draining {
     until_ns: u64,
+    drained: Drained,
+    /// When the last packet has left its device for sure; nothing while some are held.
+    gone_at_ns: Option<u64>,
     namespace: Namespace,
     claim: Claim,
 }
@@ -84,14 +117,26 @@ impl Datapath {
     /// When the kernel can attach programs in no way, or a thread cannot be started.
     pub fn start(ebpf_object: &[u8], capabilities: &Capabilities) -> Result<Self, DatapathError> {
         let attach = capabilities.attach_kind().ok_or(DatapathError::NoAttachKind)?;
-        Self::start_with(ebpf_object, attach)
+        let available = |support: &Support| *support == Support::Available;
+        let likely_holding = if available(&capabilities.fq) {
+            Some(HoldingKind::Edt)
+        } else {
+            available(&capabilities.tap).then_some(HoldingKind::Relay)
+        };
+        Self::start_with(ebpf_object, attach, likely_holding)
     }
 
-    /// As [`Datapath::start`], with programs attached in the way that the caller says.
-    pub fn start_with(ebpf_object: &[u8], attach: AttachKind) -> Result<Self, DatapathError> {
+    /// As [`Datapath::start`], with programs attached in the way that the caller says, and with that
+    /// device, if any, made ready by [`Datapath::prepare`].
+    pub fn start_with(
+        ebpf_object: &[u8],
+        attach: AttachKind,
+        likely_holding: Option<HoldingKind>,
+    ) -> Result<Self, DatapathError> {
         let state = State {
             object: ebpf_object.to_vec(),
             attach,
+            likely_holding,
             instances: HashMap::new(),
             prepared: HashMap::new(),
             rules: BTreeMap::new(),
@@ -114,15 +159,19 @@ impl Datapath {
         self.shared.lock().attach
     }
 
-    /// Loads the programs for a namespace ahead of its first rule, which then takes effect in a
-    /// fraction of the time: the verifier has done its work. Undone by [`Datapath::release`].
+    /// Gets a namespace ready for rules, the next of which then takes effect in a fraction of the time:
+    /// the verifier has done its work and the holding device is there. Undone by [`Datapath::release`].
     ///
     /// # Errors
-    /// When the kernel refuses the programs.
+    /// When the kernel refuses the programs or the device.
     pub fn prepare(&self, namespace: &Namespace) -> Result<(), DatapathError> {
         let mut state = self.shared.lock();
-        let State { instances, object, attach, .. } = &mut *state;
-        load(instances, namespace, object, *attach)?;
+        let kind = state.likely_holding;
+        let kept = state.load(namespace)?.keep(kind);
+        if kept.is_err() {
+            state.unload_if_idle(namespace);
+        }
+        kept?;
         *state.prepared.entry(namespace.clone()).or_default() += 1;
         Ok(())
     }
@@ -137,6 +186,33 @@ impl Datapath {
         state.unload_if_idle(namespace);
     }
 
+    /// As [`Datapath::prepare`] for the namespace of an interface, and attaches the programs to it: a rule
+    /// on it then takes effect in well below a millisecond. Undone by [`Datapath::release_interface`].
+    ///
+    /// # Errors
+    /// When the kernel refuses; nothing is held ready then.
+    pub fn prepare_interface(&self, interface: &InterfaceReference) -> Result<(), DatapathError> {
+        self.prepare(&interface.namespace)?;
+        let held = match self.shared.lock().instances.get_mut(&interface.namespace) {
+            Some(instance) => instance.hold_hooks(interface),
+            None => Ok(()),
+        };
+        if held.is_err() {
+            self.release(&interface.namespace);
+        }
+        held
+    }
+
+    /// Takes back one [`Datapath::prepare_interface`].
+    pub fn release_interface(&self, interface: &InterfaceReference) {
+        if let Some(instance) = self.shared.lock().instances.get_mut(&interface.namespace) {
+            for error in instance.let_hooks_go(interface) {
+                tracing::error!(error = &error as &dyn std::error::Error, "could not detach a program");
+            }
+        }
+        self.release(&interface.namespace);
+    }
+
     /// Installs a rule. When this returns it holds, since the instant that is returned.
     ///
     /// # Errors
@@ -145,8 +221,19 @@ impl Datapath {
         self.shared.lock().add(plan)
     }
 
+    /// Changes what a rule does, to which packets and until when, at once for each packet: none is lost
+    /// and none meets half of a change. What it counted, and what it remembers of earlier packets, goes on.
+    ///
+    /// # Errors
+    /// When the plan makes no sense, moves the rule or its packets to another place, or the kernel
+    /// refuses; the rule holds as it was, then.
+    pub fn set_rule(&self, id: RuleId, plan: RulePlan) -> Result<(), DatapathError> {
+        self.shared.lock().set(id, plan)
+    }
+
     /// Removes a rule. When this returns it does not hold any more, an error or not. Packets that
-    /// the relay held have left by then, in order; those that netem holds leave when they are due.
+    /// the relay held have left by then, in order; those that the kernel holds leave when they are due,
+    /// and later ones wait for them.
     ///
     /// # Errors
     /// [`DatapathError::UnknownRule`], or what could not be taken down or read.
@@ -156,19 +243,24 @@ impl Datapath {
         removed
     }
 
-    /// What a rule did so far.
-    pub fn counters(&self, id: RuleId) -> Result<RuleCounters, DatapathError> {
+    /// What a rule did so far, and how exactly.
+    pub fn report(&self, id: RuleId) -> Result<RuleReport, DatapathError> {
         let state = self.shared.lock();
         let rule = state.rules.get(&id).ok_or(DatapathError::UnknownRule(id))?;
-        state.counters(&rule.plan.interface.namespace, &rule.claim)
+        state.report(&rule.plan.interface.namespace, &rule.claim)
+    }
+
+    /// What a rule did so far, in packets.
+    pub fn counters(&self, id: RuleId) -> Result<RuleCounters, DatapathError> {
+        self.report(id).map(|report| report.counters)
     }
 
     /// Changes until when a rule may act, on [`clock::monotonic_ns`]; nothing means until removed.
     pub fn set_deadline(&self, id: RuleId, deadline_monotonic_ns: Option<u64>) -> Result<(), DatapathError> {
         let mut state = self.shared.lock();
-        let rule = state.rules.get_mut(&id).ok_or(DatapathError::UnknownRule(id))?;
-        rule.plan.deadline_monotonic_ns = deadline_monotonic_ns;
-        state.leases.set_deadline(id, deadline_monotonic_ns)
+        let rule = state.rules.get(&id).ok_or(DatapathError::UnknownRule(id))?;
+        let plan = RulePlan { deadline_monotonic_ns, ..rule.plan.clone() };
+        state.set(id, plan)
     }
 
     /// All rules, oldest first, expired ones included until they are removed.
@@ -201,7 +293,11 @@ impl Datapath {
         let Some(drain_thread) = self.drain_thread.take() else { return Vec::new() };
         let mut errors = self.shared.lock().remove_all();
         errors.extend(self.shared.wait_for_drain(SHUTDOWN_PATIENCE));
-        self.shared.lock().stopping = true;
+        let mut state = self.shared.lock();
+        state.stopping = true;
+        let namespaces: Vec<Namespace> = state.instances.keys().cloned().collect();
+        namespaces.iter().for_each(|namespace| state.unload(namespace));
+        drop(state);
         self.shared.changed.notify_all();
         if drain_thread.join().is_err() {
             tracing::error!("the thread that waits for held packets panicked");
@@ -234,7 +330,7 @@ impl Shared {
                     "could not take down a drained rule"
                 );
             }
-            let wait = state.time_to_drain().unwrap_or(Duration::from_secs(3600));
+            let wait = if state.draining.is_empty() { Duration::from_secs(3600) } else { DRAIN_CHECK };
             let waited = self.changed.wait_timeout(state, wait);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -242,9 +338,18 @@ impl Shared {
 
     /// Waits until nothing drains, then takes down at once what is left.
     fn wait_for_drain(&self, patience: Duration) -> Vec<DatapathError> {
-        let wait = self.lock().time_to_drain_all().unwrap_or_default();
-        thread::sleep(wait.min(patience));
-        self.lock().finish_drained(u64::MAX)
+        let mut errors = Vec::new();
+        let give_up_ns = clock::monotonic_ns().saturating_add(clock::nanoseconds(patience));
+        loop {
+            let now_ns = clock::monotonic_ns();
+            let mut state = self.lock();
+            errors.extend(state.finish_drained(if now_ns < give_up_ns { now_ns } else { u64::MAX }));
+            if state.draining.is_empty() {
+                return errors;
+            }
+            drop(state);
+            thread::sleep(DRAIN_CHECK);
+        }
     }
 }
 
@@ -252,11 +357,8 @@ impl State {
     fn add(&mut self, plan: RulePlan) -> Result<AddedRule, DatapathError> {
         plan.check()?;
         let namespace = plan.interface.namespace.clone();
-        let instance = load(&mut self.instances, &namespace, &self.object, self.attach)?;
         let id = RuleId::new(self.last_id.wrapping_add(1));
-        let leases = &mut self.leases;
-        let installed = instance
-            .install(&plan, |deadlines, slot| leases.grant(id, deadlines, slot, plan.deadline_monotonic_ns));
+        let installed = self.load(&namespace).and_then(|instance| instance.install(&plan, id.get()));
         match installed {
             Ok((claim, effective_at_ns)) => {
                 self.last_id = id.get();
@@ -264,30 +366,41 @@ impl State {
                 Ok(AddedRule { id, effective_at_ns })
             }
             Err(error) => {
-                self.leases.end(id);
                 self.unload_if_idle(&namespace);
                 Err(error)
             }
         }
     }
 
+    fn set(&mut self, id: RuleId, plan: RulePlan) -> Result<(), DatapathError> {
+        plan.check()?;
+        let rule = self.rules.get_mut(&id).ok_or(DatapathError::UnknownRule(id))?;
+        if rule.plan.interface.namespace != plan.interface.namespace {
+            return Err(DatapathError::Moved);
+        }
+        let instance = self.instances.get_mut(&plan.interface.namespace);
+        let instance = instance.ok_or(DatapathError::UnknownRule(id))?;
+        instance.change(&mut rule.claim, &rule.plan, &plan)?;
+        rule.plan = plan;
+        Ok(())
+    }
+
     fn remove(&mut self, id: RuleId) -> Result<RemovedRule, DatapathError> {
-        let rule = self.rules.remove(&id).ok_or(DatapathError::UnknownRule(id))?;
-        let namespace = rule.plan.interface.namespace;
-        let mut errors = Vec::new();
+        let InstalledRule { plan, claim, .. } =
+            self.rules.remove(&id).ok_or(DatapathError::UnknownRule(id))?;
+        let namespace = plan.interface.namespace;
         let instance = self.instances.get_mut(&namespace).ok_or(DatapathError::UnknownRule(id))?;
-        instance.let_go(&rule.claim);
-        // Ends the rule even if it could not be unlisted.
-        self.leases.end(id);
-        errors.extend(instance.unlist(&rule.claim).err());
+        let report = instance.report(&claim);
+        let (drained, mut errors) = instance.begin_end(&claim);
         let cleared_at_ns = clock::monotonic_ns();
-        let drain = instance.let_go(&rule.claim);
-        let counters = self.counters(&namespace, &rule.claim);
-        let until_ns = clock::monotonic_ns().saturating_add(clock::nanoseconds(drain));
-        self.draining.push(Draining { until_ns, namespace, claim: rule.claim });
+        // Once more, for what was on its way; if that is not possible any more, what was known before.
+        let report = instance.report(&claim).or(report);
+        let longest = instance::longest_drain(drained);
+        let until_ns = cleared_at_ns.saturating_add(clock::nanoseconds(longest));
+        self.draining.push(Draining { until_ns, drained, gone_at_ns: None, namespace, claim });
         errors.extend(self.finish_drained(clock::monotonic_ns()));
         DatapathError::from_teardown(errors)?;
-        Ok(RemovedRule { counters: counters?, cleared_at_ns })
+        Ok(RemovedRule { report: report?, cleared_at_ns })
     }
 
     fn remove_all(&mut self) -> Vec<DatapathError> {
@@ -295,57 +408,60 @@ impl State {
         ids.into_iter().filter_map(|id| self.remove(id).err()).collect()
     }
 
-    fn counters(&self, namespace: &Namespace, claim: &Claim) -> Result<RuleCounters, DatapathError> {
+    fn report(&self, namespace: &Namespace, claim: &Claim) -> Result<RuleReport, DatapathError> {
         self.instances
             .get(namespace)
-            .map_or_else(|| Ok(RuleCounters::default()), |instance| instance.counters(claim))
+            .map_or_else(|| Ok(RuleReport::default()), |instance| instance.report(claim))
     }
 
     fn finish_drained(&mut self, now_ns: u64) -> Vec<DatapathError> {
-        let (done, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.draining).into_iter().partition(|draining| draining.until_ns <= now_ns);
-        self.draining = waiting;
         let mut errors = Vec::new();
-        for Draining { namespace, claim, .. } in done {
-            if let Some(instance) = self.instances.get_mut(&namespace) {
-                errors.extend(instance.give_back(claim));
+        for mut draining in std::mem::take(&mut self.draining) {
+            let Some(instance) = self.instances.get_mut(&draining.namespace) else { continue };
+            let over = draining.until_ns <= now_ns;
+            if draining.gone_at_ns.is_none()
+                && (over || instance.is_drained(&draining.claim, draining.drained))
+            {
+                // From here on nothing comes to the device any more.
+                errors.extend(instance.unlist(&draining.claim).err());
+                let way_out = if draining.drained == Drained::Now { Duration::ZERO } else { WAY_OUT };
+                draining.gone_at_ns = Some(now_ns.saturating_add(clock::nanoseconds(way_out)));
             }
-            self.unload_if_idle(&namespace);
+            if draining.gone_at_ns.is_some_and(|at_ns| at_ns <= now_ns) {
+                errors.extend(instance.give_back(draining.claim));
+                self.unload_if_idle(&draining.namespace);
+            } else {
+                self.draining.push(draining);
+            }
         }
         errors
     }
 
+    /// The instance of a namespace, loaded where it is not yet.
+    fn load(&mut self, namespace: &Namespace) -> Result<&mut Instance, DatapathError> {
+        match self.instances.entry(namespace.clone()) {
+            Entry::Occupied(loaded) => Ok(loaded.into_mut()),
+            Entry::Vacant(place) => {
+                let instance = Instance::load(namespace, &self.object, self.attach)?;
+                self.leases.keep(instance.lease())?;
+                Ok(place.insert(instance))
+            }
+        }
+    }
+
     fn unload_if_idle(&mut self, namespace: &Namespace) {
-        if self.prepared.contains_key(namespace) {
-            return;
-        }
-        if self.instances.get(namespace).is_some_and(Instance::is_idle) {
-            self.instances.remove(namespace);
+        let idle = self.instances.get(namespace).is_some_and(Instance::is_idle);
+        if idle && !self.prepared.contains_key(namespace) {
+            self.unload(namespace);
         }
     }
 
-    fn time_to_drain(&self) -> Option<Duration> {
-        self.draining.iter().map(|draining| remaining(draining.until_ns)).min()
+    /// Unloads the programs of a namespace with all that is still attached there.
+    fn unload(&mut self, namespace: &Namespace) {
+        let Some(instance) = self.instances.remove(namespace) else { return };
+        self.leases.end(&instance.lease());
+        for error in instance.close() {
+            tracing::error!(error = &error as &dyn std::error::Error, "could not take down a device");
+        }
     }
-
-    fn time_to_drain_all(&self) -> Option<Duration> {
-        self.draining.iter().map(|draining| remaining(draining.until_ns)).max()
-    }
-}
-
-/// The instance of a namespace, loaded where it is not yet.
-fn load<'a>(
-    instances: &'a mut HashMap<Namespace, Instance>,
-    namespace: &Namespace,
-    object: &[u8],
-    attach: AttachKind,
-) -> Result<&'a mut Instance, DatapathError> {
-    match instances.entry(namespace.clone()) {
-        Entry::Occupied(loaded) => Ok(loaded.into_mut()),
-        Entry::Vacant(place) => Ok(place.insert(Instance::load(namespace, object, attach)?)),
-    }
-}
-
-fn remaining(until_ns: u64) -> Duration {
-    Duration::from_nanos(until_ns.saturating_sub(clock::monotonic_ns()))
 }

@@ -2,9 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use faultd_abi::{HOOK_EGRESS, HOOK_INGRESS, LOSS_ALWAYS};
+use faultd_abi::{HOOK_EGRESS, HOOK_INGRESS};
 
-use super::DatapathError;
+use super::{DatapathError, Effects, Selector, proof::DelayMeasured};
 use crate::{holding::HoldingKind, namespace::Namespace};
 
 /// The side of an interface at which packets are caught, seen from the interface. At the host side
@@ -29,6 +29,16 @@ impl Hook {
     }
 }
 
+/// Where the target is, seen from the interface under fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TargetSide {
+    /// At the other end of it: the interface is the host side of the target's veth.
+    #[default]
+    Beyond,
+    /// On this side of it: the interface is the target's own.
+    Here,
+}
+
 /// The interface under fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceReference {
@@ -38,50 +48,107 @@ pub struct InterfaceReference {
     pub index: u32,
     /// Its name, for people.
     pub name: String,
+    /// Where the target is, seen from it.
+    pub target: TargetSide,
 }
 
-/// What a rule shall do. Without delay and loss it only counts.
+impl InterfaceReference {
+    /// Where to catch what leaves the target.
+    #[must_use]
+    pub fn hook_for_leaving(&self) -> Hook {
+        match self.target {
+            TargetSide::Beyond => Hook::Ingress,
+            TargetSide::Here => Hook::Egress,
+        }
+    }
+
+    /// Where to catch what enters the target.
+    #[must_use]
+    pub fn hook_for_entering(&self) -> Hook {
+        match self.target {
+            TargetSide::Beyond => Hook::Egress,
+            TargetSide::Here => Hook::Ingress,
+        }
+    }
+}
+
+/// What shares and numbers of packets count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unit {
+    /// Packets as they would be on a wire. A super-packet of segmentation offload is looked at as a
+    /// whole and cut only if some, but not all, of its packets are hit.
+    #[default]
+    WirePacket,
+    /// Packets as the kernel handles them: cheaper, and coarser by up to 45 times.
+    KernelPacket,
+}
+
+/// What a rule shall do to which packets, until when.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RulePlan {
     /// Where packets are caught.
     pub interface: InterfaceReference,
     /// At which side of it.
     pub hook: Hook,
-    /// How long each packet that is not lost waits.
-    pub delay: Option<Duration>,
-    /// The ratio of packets that are lost, from 0 to 1.
-    pub loss: Option<f64>,
-    /// The same seed loses the same packets, counted from the rule's beginning.
+    /// Which packets.
+    pub selector: Selector,
+    /// Of rules that fit a packet, the one with the lowest number acts; among equals, the older.
+    pub priority: u32,
+    /// What happens to them.
+    pub effects: Effects,
+    /// What shares count.
+    pub unit: Unit,
+    /// The same seed gives the same packets the same fate, counted from the rule's beginning.
     pub seed: u64,
-    /// Which device makes packets wait; needed with a delay, ignored without.
+    /// Which device makes packets wait; needed where [`Effects::holds`] or [`Effects::needs_relay`].
     pub holding: Option<HoldingKind>,
     /// When the rule ends by itself, on [`crate::clock::monotonic_ns`]; nothing: when it is removed.
     pub deadline_monotonic_ns: Option<u64>,
 }
 
 impl RulePlan {
-    pub(super) fn check(&self) -> Result<(), DatapathError> {
-        if let Some(loss) = self.loss
-            && !(0.0..=1.0).contains(&loss)
-        {
-            return Err(DatapathError::InvalidLoss(loss));
-        }
-        match (self.delay, self.holding) {
-            (Some(_), None) => Err(DatapathError::NoHoldingDevice),
-            _ => Ok(()),
+    /// A rule for all packets of a hook, that only counts them until something is set.
+    #[must_use]
+    pub fn new(interface: InterfaceReference, hook: Hook) -> Self {
+        Self {
+            interface,
+            hook,
+            selector: Selector::default(),
+            priority: 0,
+            effects: Effects::default(),
+            unit: Unit::default(),
+            seed: 0,
+            holding: None,
+            deadline_monotonic_ns: None,
         }
     }
 
-    /// The program loses a packet if 32 random bits are below this.
-    pub(super) fn loss_threshold(&self) -> u64 {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_precision_loss,
-            clippy::cast_sign_loss,
-            reason = "the ratio was checked to be from 0 to 1, and 2^32 is exact in a double"
-        )]
-        let threshold = (self.loss.unwrap_or(0.0) * LOSS_ALWAYS as f64).round() as u64;
-        threshold
+    /// Whether the packets of its hook leave the target.
+    #[must_use]
+    pub fn leaves_target(&self) -> bool {
+        self.hook == self.interface.hook_for_leaving()
+    }
+
+    /// The device that the effects need, if they need one.
+    pub(super) fn needed_holding(&self) -> Option<HoldingKind> {
+        if self.effects.holds() || self.effects.needs_relay() { self.holding } else { None }
+    }
+
+    pub(super) fn check(&self) -> Result<(), DatapathError> {
+        self.effects.check()?;
+        self.selector.check()?;
+        match self.holding {
+            None if self.effects.holds() || self.effects.needs_relay() => Err(DatapathError::NoHoldingDevice),
+            Some(kind) => self.check_holding(kind),
+            None => Ok(()),
+        }
+    }
+
+    fn check_holding(&self, kind: HoldingKind) -> Result<(), DatapathError> {
+        match kind.cannot(&self.effects) {
+            Some(what) if self.needed_holding().is_some() => Err(DatapathError::BackendCannot { kind, what }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -118,11 +185,12 @@ pub struct AddedRule {
 }
 
 /// A rule that does not hold any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RemovedRule {
-    /// What it did. Packets that netem still holds are counted as delayed, not as returned.
-    pub counters: RuleCounters,
-    /// Since when no packet falls under it, on [`crate::clock::monotonic_ns`].
+    /// What it did. Packets that the kernel still holds are counted as held, not as returned.
+    pub report: RuleReport,
+    /// Since when no packet falls under it, on [`crate::clock::monotonic_ns`]. Where the kernel holds
+    /// packets, later ones only wait for those, so that their order is kept.
     pub cleared_at_ns: u64,
 }
 
@@ -137,20 +205,41 @@ pub struct RuleState {
     pub effective_at_ns: u64,
 }
 
-/// What a rule did, in packets as the kernel sees them: one of segmentation offload counts once.
+/// What a rule did so far, and how exactly.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RuleReport {
+    /// What became of packets.
+    pub counters: RuleCounters,
+    /// How long held packets were really held; nothing where none was.
+    pub delay: Option<DelayMeasured>,
+    /// When the first packet was affected, on [`crate::clock::monotonic_ns`].
+    pub first_affected_at_ns: Option<u64>,
+}
+
+/// What a rule did, in packets of its [`Unit`] where nothing else is said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RuleCounters {
-    /// Packets that the rule looked at.
+    /// Packets, as the kernel handles them, that passed the hook since the rule is there.
     pub seen: u64,
-    /// Of those seen: IPv4 or IPv6, no neighbour discovery, while the rule was in force.
+    /// Packets to which the rule applied.
     pub matched: u64,
     /// Bytes of the matched packets, link-layer header included.
     pub matched_bytes: u64,
     /// Lost on purpose.
     pub dropped: u64,
-    /// Sent to the holding device.
+    /// Lost because the bottleneck's queue was full, which is on purpose too.
+    pub overflowed: u64,
+    /// Second copies that were made.
+    pub duplicated: u64,
+    /// Spoilt.
+    pub corrupted: u64,
+    /// Sent ahead of those that wait.
+    pub reordered: u64,
+    /// Super-packets that were cut.
+    pub cut: u64,
+    /// Sent to the holding device, as the kernel handles them.
     pub delayed: u64,
-    /// Came back from the holding device.
+    /// Came back from the holding device, as the kernel handles them.
     pub returned: u64,
     /// Passed because the deadline or the lease was over.
     pub expired: u64,
@@ -160,56 +249,75 @@ pub struct RuleCounters {
 
 impl RuleCounters {
     pub(super) fn add(&mut self, part: &faultd_abi::RuleCounters) {
-        self.seen = self.seen.wrapping_add(part.seen);
-        self.matched = self.matched.wrapping_add(part.matched);
-        self.matched_bytes = self.matched_bytes.wrapping_add(part.matched_bytes);
-        self.dropped = self.dropped.wrapping_add(part.dropped);
-        self.delayed = self.delayed.wrapping_add(part.delayed);
-        self.returned = self.returned.wrapping_add(part.returned);
-        self.expired = self.expired.wrapping_add(part.expired);
-        self.unintended = self.unintended.wrapping_add(part.failed);
+        let sums = [
+            (&mut self.matched, part.matched),
+            (&mut self.matched_bytes, part.matched_bytes),
+            (&mut self.dropped, part.dropped),
+            (&mut self.overflowed, part.overflowed),
+            (&mut self.duplicated, part.duplicated),
+            (&mut self.corrupted, part.corrupted),
+            (&mut self.reordered, part.reordered),
+            (&mut self.cut, part.cut),
+            (&mut self.delayed, part.held),
+            (&mut self.returned, part.returned),
+            (&mut self.expired, part.expired),
+            (&mut self.unintended, part.failed),
+        ];
+        for (sum, more) in sums {
+            *sum = sum.wrapping_add(more);
+        }
     }
+}
+
+/// A threshold of the programs: the ratio times 2^32. The ratio was checked to be from 0 to 1.
+pub(super) fn threshold(ratio: f64) -> u64 {
+    const ONE: f64 = 4_294_967_296.0;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "from 0 to 2^32, which is exact in a double"
+    )]
+    let threshold = (ratio * ONE).round() as u64;
+    threshold
+}
+
+/// Nanoseconds that so many bytes take at a rate.
+pub(super) fn transfer_time(bytes: u64, bytes_per_second: u64) -> Duration {
+    let nanoseconds = u128::from(bytes) * 1_000_000_000 / u128::from(bytes_per_second.max(1));
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DatapathError, Hook, InterfaceReference, RulePlan};
-    use crate::namespace::Namespace;
+    use super::{DatapathError, Effects, Hook, InterfaceReference, RulePlan, TargetSide, threshold};
+    use crate::{datapath::Delay, namespace::Namespace};
+    use std::time::Duration;
 
-    fn plan(loss: f64) -> RulePlan {
+    fn interface(target: TargetSide) -> InterfaceReference {
         let namespace = Namespace::current().expect("own namespace");
-        let interface = InterfaceReference { namespace, index: 1, name: "lo".to_owned() };
-        let (delay, holding, deadline_monotonic_ns) = (None, None, None);
-        RulePlan {
-            interface,
-            hook: Hook::Egress,
-            delay,
-            loss: Some(loss),
-            seed: 1,
-            holding,
-            deadline_monotonic_ns,
-        }
-    }
-
-    #[test]
-    fn ratios_outside_of_zero_to_one_are_refused() {
-        for loss in [-0.01, 1.01, f64::NAN, f64::INFINITY] {
-            assert!(matches!(plan(loss).check(), Err(DatapathError::InvalidLoss(_))), "{loss}");
-        }
-        assert!(plan(0.2).check().is_ok());
+        InterfaceReference { namespace, index: 1, name: "lo".to_owned(), target }
     }
 
     #[test]
     fn thresholds_are_exact_at_both_ends() {
-        assert_eq!(plan(0.0).loss_threshold(), 0);
-        assert_eq!(plan(1.0).loss_threshold(), 1 << 32);
-        assert_eq!(plan(0.5).loss_threshold(), 1 << 31);
+        assert_eq!((threshold(0.0), threshold(0.5), threshold(1.0)), (0, 1 << 31, 1 << 32));
     }
 
     #[test]
     fn a_delay_needs_a_device() {
-        let mut plan = plan(0.0);
-        plan.delay = Some(std::time::Duration::from_millis(1));
+        let delay = Some(Delay { base: Duration::from_millis(1), jitter: None });
+        let plan = RulePlan {
+            effects: Effects { delay, ..Effects::default() },
+            ..RulePlan::new(interface(TargetSide::Beyond), Hook::Ingress)
+        };
         assert!(matches!(plan.check(), Err(DatapathError::NoHoldingDevice)));
+    }
+
+    #[test]
+    fn what_leaves_a_target_beyond_a_veth_comes_in_through_it() {
+        let plan = |side, hook| RulePlan::new(interface(side), hook);
+        assert!(plan(TargetSide::Beyond, Hook::Ingress).leaves_target());
+        assert!(!plan(TargetSide::Beyond, Hook::Egress).leaves_target());
+        assert!(plan(TargetSide::Here, Hook::Egress).leaves_target());
     }
 }

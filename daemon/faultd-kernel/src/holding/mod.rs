@@ -1,17 +1,24 @@
 //! Holding devices: interfaces of our own to which the programs send packets that must wait, and
 //! from which they come back. A backend is nothing but one of these.
 
+mod cutter;
 mod delay_line;
+mod edt;
 mod netem;
+mod pair;
 mod relay;
+mod spoil;
 
-use std::{io, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use thiserror::Error;
 
-use crate::{namespace::NamespaceError, netlink::NetlinkError};
+use crate::{datapath::Effects, namespace::NamespaceError, netlink::NetlinkError};
 
+pub(crate) use cutter::Cutter;
+pub(crate) use edt::EdtPair;
 pub(crate) use netem::NetemPair;
+use pair::DevicePair;
 pub(crate) use relay::Relay;
 
 /// Largest packet that a holding device takes: segmentation-offload packets are not cut up.
@@ -23,10 +30,46 @@ const DEVICE_QUEUE: u32 = 10_000;
 /// Which device makes packets wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HoldingKind {
+    /// A veth pair with fq on one end: our program sets each packet's time of departure.
+    Edt,
+    /// A veth pair with netem on one end: netem decides how long packets wait.
+    Netem,
     /// A TAP device whose packets wait in this process: needs neither fq nor netem.
     Relay,
-    /// A veth pair with netem on one end: packets wait in the kernel.
-    Netem,
+}
+
+impl HoldingKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Edt, Self::Netem, Self::Relay];
+
+    /// What of these effects the device cannot do, after "cannot"; nothing if it can do all of them.
+    #[must_use]
+    pub fn cannot(self, effects: &Effects) -> Option<&'static str> {
+        if effects.needs_relay() && self != Self::Relay {
+            return Some("make a checksum wrong: only the relay can");
+        }
+        if self != Self::Netem {
+            return None;
+        }
+        if effects.rate.is_some() {
+            return Some("limit a rate as asked: it knows no burst and counts its queue in packets");
+        }
+        let jitter = effects.delay.as_ref()?.jitter.as_ref()?;
+        if jitter.spread > netem::LARGEST_SPREAD {
+            return Some("spread jitter that far: it counts in 31 bits");
+        }
+        (jitter.correlation > 0.0).then_some("correlate jitter: its correlation is broken")
+    }
+}
+
+impl fmt::Display for HoldingKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Edt => "edt",
+            Self::Netem => "netem",
+            Self::Relay => "relay",
+        })
+    }
 }
 
 /// What can go wrong with a holding device.
@@ -61,9 +104,23 @@ pub struct HoldingStatistics {
     pub lateness_mean_ns: u64,
 }
 
+/// When the packets of a slot are gone from a device that released them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drained {
+    /// Now: they were sent back at once, in order.
+    Now,
+    /// When the latest departure that was given to one of them is over.
+    WhenDue,
+    /// When nothing waits in the device any more, at the latest after that time.
+    WhenEmpty {
+        /// The longest that a packet may be in it.
+        within: Duration,
+    },
+}
+
 /// A device that makes packets wait. The engine of rules calls in this order: `admit` before the
-/// first packet of a slot, `release` before and once more after the last one, `remove` when no slot
-/// is left and the time that `release` asked for is over.
+/// first packet of a slot and whenever its effects change, `release` before and once more after the
+/// last one, `remove` when no slot is left and nothing of it can be inside.
 pub(crate) trait HoldingDevice: Send {
     /// Name of the device that takes packets.
     fn name(&self) -> &str;
@@ -77,13 +134,18 @@ pub(crate) trait HoldingDevice: Send {
     /// How packets are to be sent there: a `HOLD_` constant of the ABI.
     fn mode(&self) -> u32;
 
-    /// Makes packets of a slot wait from now on.
-    fn admit(&mut self, slot: u32, delay: Duration);
+    /// Name of the program at the entrance, which gives packets their time of departure or notes
+    /// when they came.
+    fn entrance_program(&self) -> &'static str;
 
-    /// Lets packets of a slot go as far as that is possible, and tells how long some may still come.
-    fn release(&mut self, slot: u32) -> Duration;
+    /// Gets ready for packets with these effects.
+    fn admit(&mut self, slot: u32, effects: &Effects) -> Result<(), HoldingError>;
 
-    /// Packets of the slot that were lost although nobody asked for it, as far as that is known.
+    /// Makes packets of the slot go as far as that is possible.
+    fn release(&mut self, slot: u32) -> Drained;
+
+    /// Packets that were lost since the slot was admitted although nobody asked for it, as far as
+    /// that is known.
     fn unintended_drops(&self, slot: u32) -> u64;
 
     /// What the device did so far.
@@ -91,6 +153,31 @@ pub(crate) trait HoldingDevice: Send {
 
     /// Takes the device down. Packets that still wait are lost.
     fn remove(self: Box<Self>) -> Result<(), HoldingError>;
+}
+
+/// The packet rate for which queues have room. What is above netem's own limit of 1000 packets, which
+/// is reached at 10 000 packets/s and 100 ms, would be lost in silence.
+const PACKETS_PER_SECOND: u64 = 500_000;
+const LEAST_QUEUE: u32 = 10_000;
+const LARGEST_QUEUE: u32 = 2_000_000;
+/// Jitter beyond this many spreads is too rare to need room.
+const SPREADS_WITH_ROOM: u32 = 8;
+
+/// Packets that may wait at a time, for a wait.
+fn packets_that_wait(wait: Duration) -> u32 {
+    let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    let packets = PACKETS_PER_SECOND.saturating_mul(milliseconds) / 1000;
+    u32::try_from(packets).unwrap_or(u32::MAX).clamp(LEAST_QUEUE, LARGEST_QUEUE)
+}
+
+/// How long packets with these effects wait, but for rare ones.
+fn longest_wait(effects: &Effects) -> Duration {
+    let delay = effects.delay.as_ref();
+    let jitter = delay.and_then(|delay| delay.jitter.as_ref());
+    let base = delay.map_or(Duration::ZERO, |delay| delay.base);
+    let spread = jitter.map_or(Duration::ZERO, |jitter| jitter.spread.saturating_mul(SPREADS_WITH_ROOM));
+    let queue = effects.rate.map_or(Duration::ZERO, |rate| rate.longest_wait());
+    base.saturating_add(spread).saturating_add(queue)
 }
 
 /// Keeps a link of the calling thread's namespace silent: without this, IPv6 would announce itself
@@ -101,5 +188,19 @@ fn disable_ipv6(link_name: &str) {
         && error.kind() != io::ErrorKind::NotFound
     {
         tracing::debug!(%path, %error, "IPv6 stays enabled on a holding device");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::packets_that_wait;
+
+    #[test]
+    fn queues_have_room_for_the_rate_times_the_wait() {
+        assert_eq!(packets_that_wait(Duration::from_millis(1)), 10_000);
+        assert_eq!(packets_that_wait(Duration::from_millis(100)), 50_000);
+        assert_eq!(packets_that_wait(Duration::from_secs(3600)), 2_000_000);
     }
 }

@@ -1,136 +1,126 @@
-//! A veth pair with netem on one end, one for each delay: packets go in there and come out of the other end.
+//! A veth pair with netem on its entrance, one for each rule, because netem knows one set of parameters.
 
 use std::time::Duration;
 
 use faultd_abi::HOLD_CLONE;
 
-use super::{DEVICE_MTU, DEVICE_QUEUE, HoldingDevice, HoldingError, HoldingStatistics, disable_ipv6};
+use super::{
+    DevicePair, Drained, HoldingDevice, HoldingError, HoldingStatistics, longest_wait, packets_that_wait,
+};
 use crate::{
-    link::{self, Link},
+    datapath::{Distribution, Effects, sampled_distribution},
     namespace::Namespace,
-    netlink::Netlink,
-    traffic_control,
+    traffic_control::{self, NetemOptions},
 };
 
-/// Beyond its delay a packet may take this long through the pair.
-const DRAIN_MARGIN: Duration = Duration::from_millis(50);
-
-/// The packet rate for which the queue has room. netem's own limit of 1000 packets is reached at
-/// 10 000 packets/s and 100 ms, and what is above it would be lost in silence.
-const PACKETS_PER_SECOND: u64 = 500_000;
-
-const LEAST_QUEUE: u32 = 10_000;
-const LARGEST_QUEUE: u32 = 2_000_000;
+/// Steps of the tables that netem gets.
+const TABLE_LENGTH: usize = 4096;
+/// Tables reach from -4 to 4 units; with a unit of this many spreads they reach far enough.
+const SPREADS_IN_UNIT: u32 = 8;
+/// The longest unit that netem takes; a longer one would be cut in silence.
+const LONGEST_UNIT: Duration = Duration::from_nanos(i32::MAX as u64);
+/// The largest spread of jitter that netem can be given.
+pub(crate) const LARGEST_SPREAD: Duration = Duration::from_nanos(i32::MAX as u64 / SPREADS_IN_UNIT as u64);
 
 /// The holding device that keeps packets in the kernel's netem.
 pub(crate) struct NetemPair {
-    namespace: Namespace,
-    entrance: Link,
-    exit: Link,
-    delay: Duration,
-    removed: bool,
+    pair: DevicePair,
+    options: NetemOptions,
 }
 
 impl NetemPair {
-    /// Makes the pair `NAMEa`, `NAMEb` in `namespace`, with netem on the first.
-    pub(crate) fn start(namespace: &Namespace, name: &str, delay: Duration) -> Result<Self, HoldingError> {
-        let (entrance_name, exit_name) = (format!("{name}a"), format!("{name}b"));
-        let entrance = link::create_veth(namespace, &entrance_name, namespace, &exit_name)?;
-        // From here on the guard removes the pair, whatever fails.
-        let mut pair =
-            Self { namespace: namespace.clone(), exit: entrance.clone(), entrance, delay, removed: false };
-        let found = link::find(namespace, &exit_name)?;
-        pair.exit =
-            found.ok_or_else(|| crate::netlink::NetlinkError::Missing(format!("veth {exit_name}")))?;
-        namespace.run(|| [&entrance_name, &exit_name].map(|name| disable_ipv6(name)))?;
-        let limit = queue_limit(delay);
-        for end in [&pair.entrance, &pair.exit] {
-            link::set_sizes(namespace, end.index, DEVICE_MTU, DEVICE_QUEUE)?;
-        }
-        traffic_control::add_netem(&Netlink::of(namespace), pair.entrance.index, delay, limit)?;
-        for end in [&pair.entrance, &pair.exit] {
-            link::set_up(namespace, end.index)?;
-        }
-        Ok(pair)
+    /// Makes the pair in `namespace`, with netem on its entrance.
+    pub(crate) fn start(namespace: &Namespace, name: &str, effects: &Effects) -> Result<Self, HoldingError> {
+        let pair = DevicePair::create(namespace, name)?;
+        let options = options(effects);
+        traffic_control::add_netem(&pair.netlink(), pair.entrance_index(), &options)?;
+        pair.switch_on()?;
+        Ok(Self { pair, options })
     }
 
-    fn delete(&mut self) -> Result<(), HoldingError> {
-        self.removed = true;
-        Ok(link::delete(&self.namespace, self.entrance.index)?)
+    fn change(&mut self, options: NetemOptions) -> Result<(), HoldingError> {
+        if options != self.options {
+            traffic_control::change_netem(&self.pair.netlink(), self.pair.entrance_index(), &options)?;
+            self.options = options;
+        }
+        Ok(())
     }
+}
+
+/// What netem is told. Its own loss, duplicates and corruption are not used: those are decided before.
+fn options(effects: &Effects) -> NetemOptions {
+    let wait = longest_wait(effects);
+    let mut options = NetemOptions {
+        limit: packets_that_wait(wait),
+        keeps_order: !effects.may_reorder && effects.reorder.is_none(),
+        reorder: effects.reorder.map(|reorder| (reorder.ratio, reorder.gap)),
+        ..NetemOptions::default()
+    };
+    let Some(delay) = &effects.delay else { return options };
+    options.delay = delay.base;
+    if let Some(jitter) = &delay.jitter {
+        options.jitter = (jitter.spread * SPREADS_IN_UNIT).min(LONGEST_UNIT);
+        options.distribution = table(&jitter.distribution);
+    }
+    options
+}
+
+fn table(distribution: &Distribution) -> Vec<f64> {
+    let values = sampled_distribution(distribution, TABLE_LENGTH);
+    values.into_iter().map(|value| value / f64::from(SPREADS_IN_UNIT)).collect()
 }
 
 impl HoldingDevice for NetemPair {
     fn name(&self) -> &str {
-        &self.entrance.name
+        self.pair.name()
     }
 
     fn entrance_index(&self) -> u32 {
-        self.entrance.index
+        self.pair.entrance_index()
     }
 
     fn exit_index(&self) -> u32 {
-        self.exit.index
+        self.pair.exit_index()
     }
 
     fn mode(&self) -> u32 {
         HOLD_CLONE
     }
 
-    fn admit(&mut self, _slot: u32, _delay: Duration) {}
+    fn entrance_program(&self) -> &'static str {
+        "netem_entrance"
+    }
 
-    fn release(&mut self, _slot: u32) -> Duration {
-        self.delay.saturating_add(DRAIN_MARGIN)
+    fn admit(&mut self, _slot: u32, effects: &Effects) -> Result<(), HoldingError> {
+        self.change(options(effects))
+    }
+
+    /// Later packets wait for those that are held, and no longer.
+    fn release(&mut self, slot: u32) -> Drained {
+        let longest = self.options.delay + self.options.jitter * 4;
+        let options =
+            NetemOptions { keeps_order: true, limit: self.options.limit, ..NetemOptions::default() };
+        if let Err(error) = self.change(options) {
+            tracing::warn!(%error, slot, "held packets may be overtaken");
+        }
+        Drained::WhenEmpty { within: longest }
     }
 
     fn unintended_drops(&self, _slot: u32) -> u64 {
-        0
+        self.statistics().unintended_drops
     }
 
     fn statistics(&self) -> HoldingStatistics {
-        let netlink = Netlink::of(&self.namespace);
-        let queue = traffic_control::root_queue(&netlink, self.entrance.index).unwrap_or_default();
-        let device_drops = [&self.entrance, &self.exit]
-            .map(|end| link::by_index(&self.namespace, end.index).map_or(0, |link| link.transmit_drops));
+        let queue = traffic_control::root_queue(&self.pair.netlink(), self.pair.entrance_index());
+        let queue = queue.unwrap_or_default();
         HoldingStatistics {
             waiting: queue.waiting,
-            unintended_drops: device_drops.iter().sum::<u64>().saturating_add(queue.drops),
+            unintended_drops: self.pair.drops().saturating_add(queue.drops),
             ..HoldingStatistics::default()
         }
     }
 
-    fn remove(mut self: Box<Self>) -> Result<(), HoldingError> {
-        self.delete()
-    }
-}
-
-impl Drop for NetemPair {
-    fn drop(&mut self) {
-        if !self.removed
-            && let Err(error) = self.delete()
-        {
-            tracing::error!(%error, device = self.entrance.name, "cannot remove a holding device");
-        }
-    }
-}
-
-/// Packets that may wait at a time, for a delay.
-fn queue_limit(delay: Duration) -> u32 {
-    let milliseconds = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-    let packets = PACKETS_PER_SECOND.saturating_mul(milliseconds) / 1000;
-    u32::try_from(packets).unwrap_or(u32::MAX).clamp(LEAST_QUEUE, LARGEST_QUEUE)
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::queue_limit;
-
-    #[test]
-    fn the_queue_has_room_for_the_rate_times_the_delay() {
-        assert_eq!(queue_limit(Duration::from_millis(1)), 10_000);
-        assert_eq!(queue_limit(Duration::from_millis(100)), 50_000);
-        assert_eq!(queue_limit(Duration::from_secs(3600)), 2_000_000);
+    fn remove(self: Box<Self>) -> Result<(), HoldingError> {
+        self.pair.remove()
     }
 }

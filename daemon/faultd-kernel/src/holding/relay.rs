@@ -1,4 +1,5 @@
-//! The relay: one TAP device and one thread that reads its frames, keeps them, and writes them back.
+//! The relay: one TAP device and one thread that reads its frames, keeps them until the time that our
+//! program in front of the device wrote before each, and writes them back.
 
 use std::{
     fs::File,
@@ -6,22 +7,25 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc,
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use faultd_abi::{HOLD_REDIRECT, SLOT_COUNT};
+use faultd_abi::{HOLD_REDIRECT, LAST_SLOT, RELAY_HEADER, TAG_CORRUPT, TAG_SLOT};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::{
-    DEVICE_MTU, DEVICE_QUEUE, HoldingDevice, HoldingError, HoldingStatistics, delay_line::DelayLine,
-    disable_ipv6,
+    DEVICE_MTU, DEVICE_QUEUE, Drained, HoldingDevice, HoldingError, HoldingStatistics,
+    delay_line::{DelayLine, HeldFrame},
+    disable_ipv6, spoil,
 };
 use crate::{
-    clock, link,
+    clock,
+    datapath::Effects,
+    link,
     namespace::Namespace,
     punctual,
     tap::{self, LARGEST_FRAME, OFFLOAD_HEADER},
@@ -40,7 +44,9 @@ const READ_BATCH: usize = 64;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 const VLAN_PROTOCOL: [u8; 2] = [0x81, 0x00];
-const VLAN_ID_MASK: u16 = 0x0fff;
+/// The two addresses of a link-layer header, behind which a tag stands.
+const ADDRESSES: usize = 12;
+const TAG: usize = 4;
 
 /// The holding device that keeps frames in this process.
 pub(crate) struct Relay {
@@ -61,9 +67,9 @@ struct Shared {
     lateness_max_ns: AtomicU64,
 }
 
-#[derive(Default)]
 struct SlotState {
-    delay_ns: AtomicU64,
+    /// Frames of the slot go at once, in the order in which they come.
+    released: AtomicBool,
     unintended_drops: AtomicU64,
 }
 
@@ -138,23 +144,29 @@ impl HoldingDevice for Relay {
         HOLD_REDIRECT
     }
 
-    fn admit(&mut self, slot: u32, delay: Duration) {
-        if let Some(state) = self.shared.slot(slot) {
-            state.unintended_drops.store(0, Relaxed);
-            state.delay_ns.store(clock::nanoseconds(delay), Relaxed);
-        }
+    fn entrance_program(&self) -> &'static str {
+        "relay_entrance"
     }
 
-    fn release(&mut self, slot: u32) -> Duration {
+    fn admit(&mut self, slot: u32, _effects: &Effects) -> Result<(), HoldingError> {
+        if let Some(state) = self.shared.slot(slot)
+            && state.released.swap(false, Relaxed)
+        {
+            state.unintended_drops.store(0, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, slot: u32) -> Drained {
         if let Some(state) = self.shared.slot(slot) {
-            state.delay_ns.store(0, Relaxed);
+            state.released.store(true, Relaxed);
         }
         let (done, answer) = mpsc::channel();
         self.send(Command::Release { slot, done });
         if answer.recv_timeout(ANSWER_TIMEOUT).is_err() {
             tracing::error!(device = self.name, slot, "the relay did not answer, held packets may be lost");
         }
-        Duration::ZERO
+        Drained::Now
     }
 
     fn unintended_drops(&self, slot: u32) -> u64 {
@@ -189,10 +201,17 @@ impl Drop for Relay {
     }
 }
 
+impl SlotState {
+    /// Released until it is admitted: frames of nobody do not wait.
+    fn new() -> Self {
+        Self { released: AtomicBool::new(true), unintended_drops: AtomicU64::new(0) }
+    }
+}
+
 impl Shared {
     fn new() -> Self {
         Self {
-            slots: (0..SLOT_COUNT).map(|_slot| SlotState::default()).collect(),
+            slots: (0..=LAST_SLOT).map(|_slot| SlotState::new()).collect(),
             waiting: AtomicU64::new(0),
             returned: AtomicU64::new(0),
             lateness_sum_ns: AtomicU64::new(0),
@@ -267,13 +286,11 @@ impl Worker {
     }
 
     fn hold(&mut self, length: usize) {
-        let frame = self.buffer.get(..length).unwrap_or_default();
-        // Nothing but what the programs sent here carries a tag; the rest has no way back.
-        let Some(slot) = slot_of(frame) else { return };
-        let delay_ns = self.shared.slot(slot).map_or(0, |state| state.delay_ns.load(Relaxed));
-        let due_ns = clock::monotonic_ns().saturating_add(delay_ns);
-        if !self.line.push(slot, due_ns, frame) {
-            self.shared.count_drop(slot);
+        let Some(held) = self.buffer.get_mut(..length).and_then(unwrap_frame) else { return };
+        let released = self.shared.slot(held.slot).is_none_or(|state| state.released.load(Relaxed));
+        let due_ns = if released { clock::monotonic_ns() } else { held.due_ns };
+        if !self.line.push(held.slot, due_ns, held.frame) {
+            self.shared.count_drop(held.slot);
         }
     }
 
@@ -281,19 +298,23 @@ impl Worker {
         loop {
             let now_ns = clock::monotonic_ns();
             let Some(frame) = self.line.pop_due(now_ns) else { break };
-            if self.device.write(&frame.bytes).is_err() {
-                self.shared.count_drop(frame.slot);
-                continue;
-            }
-            let late_ns = now_ns.saturating_sub(frame.due_ns);
-            self.shared.lateness_max_ns.fetch_max(late_ns, Relaxed);
-            self.shared.lateness_sum_ns.fetch_add(late_ns, Relaxed);
-            self.shared.returned.fetch_add(1, Relaxed);
+            self.write(&frame, now_ns);
         }
         self.shared.waiting.store(u64::try_from(self.line.len()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    /// The slot's delay is zero already, so what is read here is due at once.
+    fn write(&mut self, frame: &HeldFrame, now_ns: u64) {
+        if self.device.write(&frame.bytes).is_err() {
+            self.shared.count_drop(frame.slot);
+            return;
+        }
+        let late_ns = now_ns.saturating_sub(frame.due_ns);
+        self.shared.lateness_max_ns.fetch_max(late_ns, Relaxed);
+        self.shared.lateness_sum_ns.fetch_add(late_ns, Relaxed);
+        self.shared.returned.fetch_add(1, Relaxed);
+    }
+
+    /// The slot is released already, so that what is read here is due at once.
     fn release(&mut self, slot: u32) {
         let most = usize::try_from(DEVICE_QUEUE).unwrap_or(READ_BATCH);
         self.read_frames(most);
@@ -330,28 +351,105 @@ impl Worker {
     }
 }
 
-/// The slot in the VLAN tag that the program put in front of the frame's protocol.
-fn slot_of(frame: &[u8]) -> Option<u32> {
-    let tag = frame.get(OFFLOAD_HEADER + 12..OFFLOAD_HEADER + 16)?;
-    let (protocol, control) = tag.split_at_checked(2)?;
-    let control = u16::from_be_bytes(control.try_into().ok()?);
-    (protocol == VLAN_PROTOCOL).then(|| (control & VLAN_ID_MASK).into())
+/// A frame as it is to be written back, and what was said about it.
+#[derive(Debug, PartialEq, Eq)]
+struct Unwrapped<'a> {
+    due_ns: u64,
+    slot: u32,
+    frame: &'a [u8],
+}
+
+/// Takes a frame apart: offload header, our header, the tag that the device inserted behind it, the frame.
+/// Puts it together again as the device wants it: offload header, addresses, tag, rest. The offload
+/// header counts from the start of the frame, which moves by as much as our header is longer than nothing.
+/// Nothing for what the programs did not send here: it has no way back.
+fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped<'_>> {
+    const TAG_AT: usize = OFFLOAD_HEADER + RELAY_HEADER;
+    const FRAME_AT: usize = TAG_AT + TAG;
+    /// What lies in front of the new frame is not used any more.
+    const NEW_AT: usize = RELAY_HEADER;
+    let due_ns = u64::from_ne_bytes(bytes.get(OFFLOAD_HEADER..OFFLOAD_HEADER + 8)?.try_into().ok()?);
+    let chance = u32::from_ne_bytes(bytes.get(OFFLOAD_HEADER + 8..TAG_AT)?.try_into().ok()?);
+    let tag: [u8; TAG] = bytes.get(TAG_AT..FRAME_AT)?.try_into().ok()?;
+    if !tag.starts_with(&VLAN_PROTOCOL) || bytes.len() < FRAME_AT + ADDRESSES {
+        return None;
+    }
+    let control = u32::from(u16::from_be_bytes([tag[2], tag[3]]));
+    shift_offload_offsets(bytes)?;
+    // From the back, so that nothing is overwritten before it was moved.
+    bytes.copy_within(FRAME_AT..FRAME_AT + ADDRESSES, TAG_AT);
+    bytes.get_mut(TAG_AT + ADDRESSES..TAG_AT + ADDRESSES + TAG)?.copy_from_slice(&with_slot_only(tag));
+    bytes.copy_within(..OFFLOAD_HEADER, NEW_AT);
+    let frame = bytes.get_mut(NEW_AT..)?;
+    if control & TAG_CORRUPT != 0 {
+        spoil::spoil(frame, chance);
+    }
+    Some(Unwrapped { due_ns, slot: control & TAG_SLOT, frame })
+}
+
+fn with_slot_only(tag: [u8; TAG]) -> [u8; TAG] {
+    let control = u32::from(u16::from_be_bytes([tag[2], tag[3]])) & TAG_SLOT;
+    let [high, low] = u16::try_from(control).unwrap_or(0).to_be_bytes();
+    [tag[0], tag[1], high, low]
+}
+
+/// Length of the headers, where there are offloads, and start of what the checksum covers.
+fn shift_offload_offsets(bytes: &mut [u8]) -> Option<()> {
+    for offset in [2, 6] {
+        let field: &mut [u8] = bytes.get_mut(offset..offset + 2)?;
+        let value = u16::from_ne_bytes(<[u8; 2]>::try_from(&*field).ok()?);
+        field.copy_from_slice(&value.saturating_sub(u16::try_from(RELAY_HEADER).ok()?).to_ne_bytes());
+    }
+    Some(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{OFFLOAD_HEADER, slot_of};
+    use super::{OFFLOAD_HEADER, RELAY_HEADER, TAG_CORRUPT, Unwrapped, unwrap_frame};
 
-    #[test]
-    fn the_slot_is_read_from_the_vlan_tag_without_its_priority_bits() {
-        let mut frame = vec![0; OFFLOAD_HEADER + 60];
-        frame[OFFLOAD_HEADER + 12..OFFLOAD_HEADER + 16].copy_from_slice(&[0x81, 0x00, 0xef, 0xfe]);
-        assert_eq!(slot_of(&frame), Some(0xffe));
+    /// As the device gives it: a frame of 60 bytes and a checksum from byte 34 of it on.
+    fn from_device(tag: u16) -> Vec<u8> {
+        let mut bytes = vec![0; OFFLOAD_HEADER];
+        bytes[2..4].copy_from_slice(&(54 + 12 + 4_u16).to_ne_bytes());
+        bytes[6..8].copy_from_slice(&(34 + 12 + 4_u16).to_ne_bytes());
+        bytes.extend(123_456_789_u64.to_ne_bytes());
+        bytes.extend(7_u32.to_ne_bytes());
+        bytes.extend([0x81, 0x00]);
+        bytes.extend(tag.to_be_bytes());
+        bytes.extend(0..60);
+        bytes
     }
 
     #[test]
-    fn frames_without_a_tag_or_too_short_have_no_slot() {
-        assert_eq!(slot_of(&[0; OFFLOAD_HEADER + 60]), None);
-        assert_eq!(slot_of(&[0x81; OFFLOAD_HEADER + 13]), None);
+    fn a_frame_goes_back_with_its_tag_behind_the_addresses() {
+        let mut bytes = from_device(0x0ffe);
+        let Unwrapped { due_ns, slot, frame } = unwrap_frame(&mut bytes).expect("a frame");
+        assert_eq!((due_ns, slot), (123_456_789, 0xffe));
+        assert_eq!(frame.len(), OFFLOAD_HEADER + 4 + 60);
+        assert_eq!(frame[2..4], (54 + 4_u16).to_ne_bytes());
+        assert_eq!(frame[6..8], (34 + 4_u16).to_ne_bytes());
+        let frame = &frame[OFFLOAD_HEADER..];
+        assert_eq!(frame[..12], (0..12).collect::<Vec<u8>>());
+        assert_eq!(frame[12..16], [0x81, 0x00, 0x0f, 0xfe]);
+        assert_eq!(frame[16..], (12..60).collect::<Vec<u8>>());
+    }
+
+    #[test]
+    fn a_frame_to_be_spoilt_differs_by_one_bit_and_its_tag_does_not_say_so() {
+        let mut sound = from_device(5);
+        let mut marked = from_device(5 | TAG_CORRUPT as u16);
+        let sound = unwrap_frame(&mut sound).expect("a frame").frame.to_vec();
+        let spoilt = unwrap_frame(&mut marked).expect("a frame").frame;
+        let bits: u32 = sound.iter().zip(spoilt).map(|(one, other)| (one ^ other).count_ones()).sum();
+        assert_eq!(bits, 1);
+    }
+
+    #[test]
+    fn what_the_programs_did_not_send_has_no_way_back() {
+        assert_eq!(unwrap_frame(&mut [0; 100]), None);
+        let mut short = from_device(5);
+        for length in 0..OFFLOAD_HEADER + RELAY_HEADER + 4 + 12 {
+            assert_eq!(unwrap_frame(&mut short[..length]), None, "{length}");
+        }
     }
 }

@@ -27,9 +27,12 @@ pub(super) fn of_engine(error: &EngineError) -> Error {
     let text = error.to_string();
     match error {
         EngineError::Occupied { .. } => Error::Busy(text),
-        EngineError::NotApplied { .. } | EngineError::NotPrepared(_) | EngineError::Stopping => {
-            Error::Failed(text)
-        }
+        EngineError::NoSuchFault(_) => Error::NotFound(text),
+        EngineError::NotTheSame(_) => Error::InvalidRequest(text),
+        EngineError::NotApplied { .. }
+        | EngineError::NotChanged { .. }
+        | EngineError::NotPrepared(_)
+        | EngineError::Stopping => Error::Failed(text),
     }
 }
 
@@ -37,6 +40,7 @@ pub(super) fn of_target(error: &TargetError) -> Error {
     let text = error.to_string();
     match error {
         TargetError::NotFound { .. } => Error::NotFound(text),
+        TargetError::NoAddress(_) => Error::InvalidRequest(text),
         TargetError::Ambiguous { .. } => Error::InvalidRequest(text),
         TargetError::Container(ContainerError::NotFound) => Error::NotFound(text),
         TargetError::Container(ContainerError::NoVeth(_)) => Error::NotSupported(text),
@@ -71,6 +75,7 @@ pub(super) fn of_run(error: &RunError) -> Error {
         RunError::ClusterBusy { .. } => Error::Busy(text),
         RunError::Backend(problem) => of_backend(problem),
         RunError::Plugin(problem) => of_plugin(problem),
+        RunError::Peer(problem) => of_target(problem),
         RunError::Lab(problem) => of_lab(problem),
         RunError::Engine(problem) => of_engine(problem),
         RunError::Role(_) | RunError::Outputs(_) | RunError::Internal(_) => Error::Failed(text),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     doctor::Doctor,
-    engine::{Application, EngineHandle, FaultOwner, Selection},
+    engine::{Application, EngineError, EngineHandle, FaultOwner, Selection},
     fault::{FaultSpec, backend},
     lab::Labs,
     run::Runs,
@@ -72,20 +72,32 @@ impl Manager {
     }
 
     /// Applies a fault; returns when the kernel has confirmed it. Keys of the request: target
-    /// (s), delay_ns (t), loss_ratio (d, 0 to 1), direction (s: egress, ingress, both), backend
-    /// (s: auto, relay, netem), hold_for_ns (t), seed (t), detach (b). Without detach the fault
-    /// ends with the caller's connection.
+    /// (s), delay_ns (t), loss_ratio (d, 0 to 1), shape (a{sv}: see the documentation of FaultShape),
+    /// direction (s: egress, ingress, both), backend (s: auto, edt, netem, relay), hold_for_ns (t),
+    /// seed (t), detach (b). Without detach the fault ends with the caller's connection.
     #[zbus(out_args("fault"))]
     async fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error> {
-        let request: FaultRequest = decode(request)?;
-        let spec = FaultSpec::checked(&request).map_err(|error| of_fault(&error))?;
-        let backend =
-            backend::choose(&spec, &self.services.capabilities).map_err(|error| of_backend(&error))?;
-        let target = self.services.targets.resolve(&spec.target).await.map_err(|error| of_target(&error))?;
-        let owner = if request.detach { FaultOwner::Daemon } else { FaultOwner::Connection(self.connection) };
-        let application = Application { spec, target, backend, owner };
+        let application = self.application(&decode(request)?).await?;
         let applied = self.services.engine.add(application).await.map_err(|error| of_engine(&error))?;
         encode(&applied.status)
+    }
+
+    /// Changes what a fault does, to which packets and until when; no packet is lost meanwhile. The
+    /// request is that of AddFault, complete; target, direction and backend must be as they were, and
+    /// the seed stays.
+    #[zbus(out_args("fault"))]
+    async fn set_fault(&self, id: String, request: Dictionary) -> Result<Dictionary, Error> {
+        let application = self.application(&decode(request)?).await?;
+        let changed = self.services.engine.set(&id, application).await;
+        encode(&changed.map_err(|error| of_engine(&error))?)
+    }
+
+    /// One fault, with what it did so far.
+    #[zbus(out_args("fault"))]
+    async fn show_fault(&self, id: String) -> Result<Dictionary, Error> {
+        let faults = self.services.engine.list().await.map_err(|error| of_engine(&error))?;
+        let fault = faults.into_iter().find(|fault| fault.id == id);
+        encode(&fault.ok_or_else(|| of_engine(&EngineError::NoSuchFault(id)))?)
     }
 
     /// The faults that hold, with what they did so far.
@@ -161,6 +173,17 @@ impl Manager {
 }
 
 impl Manager {
+    /// A request, checked, with its target and peers found and its backend chosen.
+    async fn application(&self, request: &FaultRequest) -> Result<Application, Error> {
+        let Services { targets, capabilities, .. } = &self.services;
+        let spec = FaultSpec::checked(request).map_err(|error| of_fault(&error))?;
+        let backend = backend::choose(&spec, capabilities).map_err(|error| of_backend(&error))?;
+        let target = targets.resolve(&spec.target).await.map_err(|error| of_target(&error))?;
+        let selectors = targets.selectors(&spec.selection).await.map_err(|error| of_target(&error))?;
+        let owner = if request.detach { FaultOwner::Daemon } else { FaultOwner::Connection(self.connection) };
+        Ok(Application { spec, target, selectors, backend, owner })
+    }
+
     async fn clear(&self, selection: Selection) -> Result<u32, Error> {
         let cleared = self.services.engine.clear(selection).await.map_err(|error| of_engine(&error))?;
         let failures: Vec<String> = cleared.iter().flat_map(|fault| fault.failures.clone()).collect();

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use faultd_api::{
-    fault::{FaultStatus, PacketCounts},
-    units::nanoseconds,
-};
+use faultd_api::{fault::FaultStatus, units::nanoseconds};
 use faultd_kernel::datapath::RuleId;
 use tokio::time::Instant;
 
-use super::handle::Application;
+use super::{handle::Application, report::FaultReport};
 
 /// Whose end is the end of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,20 +50,24 @@ pub(super) struct ActiveFault {
     pub(super) rules: Vec<RuleId>,
     pub(super) seed: u64,
     pub(super) deadline: Option<Instant>,
+    /// When it was asked for, on the monotonic clock.
+    pub(super) commanded_ns: u64,
 }
 
 impl ActiveFault {
-    pub(super) fn status(&self, packets: PacketCounts) -> FaultStatus {
-        let Application { spec, target, backend, owner } = &self.application;
+    pub(super) fn status(&self, report: &FaultReport) -> FaultStatus {
+        let Application { spec, target, backend, owner, .. } = &self.application;
         let interfaces: Vec<&str> =
             target.interfaces.iter().map(|interface| interface.name.as_str()).collect();
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         FaultStatus {
             id: self.id.clone(),
             target: target.name.clone(),
-            kind: spec.kind().to_owned(),
+            kind: spec.kind(),
+            text: spec.text(),
             delay_ns: spec.delay.map(|delay| nanoseconds(delay.duration())),
             loss_ratio: spec.loss.map(super::super::fault::Loss::ratio),
+            shape: spec.shape.clone(),
             direction: spec.direction,
             backend: backend.name.clone(),
             backend_reason: backend.reason.clone(),
@@ -74,8 +75,10 @@ impl ActiveFault {
             seed: self.seed,
             run: if let FaultOwner::Run(run) = owner { Some(run.clone()) } else { None },
             remaining_ns: remaining.map(nanoseconds),
-            state: if packets.matched > 0 { "effective" } else { "ineffective" }.to_owned(),
-            packets,
+            state: report.state(spec.delay.map(super::super::fault::Delay::duration)).to_owned(),
+            onset_ns: report.first_affected_ns.map(|first_ns| first_ns.saturating_sub(self.commanded_ns)),
+            held: report.held(),
+            packets: report.packets,
         }
     }
 
@@ -86,14 +89,4 @@ impl ActiveFault {
     pub(super) fn deadline_in(hold_for: Option<Duration>) -> Option<Instant> {
         hold_for.map(|hold| Instant::now() + hold)
     }
-}
-
-/// Sums of two sets of counts, for faults with more than one rule.
-pub(super) fn add_counts(sum: &mut PacketCounts, more: &PacketCounts) {
-    sum.seen += more.seen;
-    sum.matched += more.matched;
-    sum.delayed += more.delayed;
-    sum.dropped += more.dropped;
-    sum.expired += more.expired;
-    sum.unintended += more.unintended;
 }

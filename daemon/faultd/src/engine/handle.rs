@@ -1,7 +1,7 @@
 //! How the rest of the daemon speaks to the engine: commands with a reply.
 
 use faultd_api::fault::FaultStatus;
-use faultd_kernel::datapath::InterfaceReference;
+use faultd_kernel::datapath::{InterfaceReference, Selector};
 use tokio::sync::{mpsc, oneshot};
 
 use super::active::{Applied, Cleared, FaultOwner};
@@ -17,6 +17,8 @@ pub struct Application {
     pub spec: FaultSpec,
     /// To whom.
     pub target: ResolvedTarget,
+    /// To which of its packets: a rule for each.
+    pub selectors: Vec<Selector>,
     /// By what.
     pub backend: ChosenBackend,
     /// Until whose end.
@@ -52,9 +54,26 @@ pub enum EngineError {
     /// The programs cannot be loaded.
     #[error("the kernel does not take the programs: {0}")]
     NotPrepared(String),
+    /// There is no such fault.
+    #[error("no fault has the id '{0}'; see 'faultctl fault ls'")]
+    NoSuchFault(String),
+    /// The kernel refused a change; the fault holds as it was.
+    #[error("fault {id} was not changed: {reason}")]
+    NotChanged {
+        /// The fault's id.
+        id: String,
+        /// What the kernel said.
+        reason: String,
+    },
+    /// A change to something that only a new fault can have.
+    #[error(
+        "fault {0} cannot change its target, direction, backend or number of port ranges: remove it and add a new one"
+    )]
+    NotTheSame(String),
     /// Another fault holds there already.
     #[error(
-        "{target} already has a fault in this direction ({id}, {direction}): remove it first ('faultctl fault rm {id}')"
+        "{target} already has a fault for the same packets in this direction ({id}, {direction}): remove it first \
+         ('faultctl fault rm {id}'), or give this one another --priority"
     )]
     Occupied {
         /// The target's full name.
@@ -70,12 +89,33 @@ pub enum EngineError {
 }
 
 pub(super) enum Command {
-    Add { application: Box<Application>, reply: oneshot::Sender<Result<Applied, EngineError>> },
-    Clear { selection: Selection, reply: oneshot::Sender<Vec<Cleared>> },
-    List { reply: oneshot::Sender<Vec<FaultStatus>> },
-    Prepare { interfaces: Vec<InterfaceReference>, reply: oneshot::Sender<Result<(), EngineError>> },
-    Release { interfaces: Vec<InterfaceReference>, reply: oneshot::Sender<()> },
-    Stop { reply: oneshot::Sender<()> },
+    Add {
+        application: Box<Application>,
+        reply: oneshot::Sender<Result<Applied, EngineError>>,
+    },
+    Set {
+        id: String,
+        application: Box<Application>,
+        reply: oneshot::Sender<Result<FaultStatus, EngineError>>,
+    },
+    Clear {
+        selection: Selection,
+        reply: oneshot::Sender<Vec<Cleared>>,
+    },
+    List {
+        reply: oneshot::Sender<Vec<FaultStatus>>,
+    },
+    Prepare {
+        interfaces: Vec<InterfaceReference>,
+        reply: oneshot::Sender<Result<(), EngineError>>,
+    },
+    Release {
+        interfaces: Vec<InterfaceReference>,
+        reply: oneshot::Sender<()>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// A handle to the engine; clones speak to the same one.
@@ -95,6 +135,15 @@ impl EngineHandle {
     /// When another fault is in the way or the kernel refuses.
     pub async fn add(&self, application: Application) -> Result<Applied, EngineError> {
         self.ask(|reply| Command::Add { application: Box::new(application), reply }).await?
+    }
+
+    /// Changes what a fault does, to which packets and until when, at once for each packet.
+    ///
+    /// # Errors
+    /// When there is no such fault, or the kernel refuses; it holds as it was, then.
+    pub async fn set(&self, id: &str, application: Application) -> Result<FaultStatus, EngineError> {
+        let (id, application) = (id.to_owned(), Box::new(application));
+        self.ask(|reply| Command::Set { id, application, reply }).await?
     }
 
     /// Removes faults; when this returns, they do not hold any more.

@@ -14,6 +14,7 @@ mod active;
 mod handle;
 mod owner;
 mod port;
+mod report;
 #[cfg(test)]
 mod tests;
 

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, io, thread};
 
-use faultd_api::fault::{Direction, FaultStatus, PacketCounts};
+use faultd_api::fault::{Direction, FaultStatus};
 use faultd_kernel::{
     clock,
-    datapath::{Hook, InterfaceReference, RuleId, RulePlan},
+    datapath::{Hook, InterfaceReference, RuleId, RulePlan, Selector},
 };
 use tokio::{
     sync::mpsc,
@@ -13,9 +13,10 @@ use tokio::{
 };
 
 use super::{
-    active::{ActiveFault, Applied, Cleared, add_counts},
+    active::{ActiveFault, Applied, Cleared},
     handle::{Application, Command, EngineError, EngineHandle, Selection},
     port::RulePort,
+    report::FaultReport,
 };
 use crate::{engine::FaultOwner, metrics::Metrics, random_seed};
 
@@ -77,6 +78,11 @@ impl<P: RulePort> Owner<P> {
                 self.metrics.fault_transition("add", result.is_ok());
                 let _ = reply.send(result);
             }
+            Command::Set { id, application, reply } => {
+                let result = self.set(&id, *application);
+                self.metrics.fault_transition("set", result.is_ok());
+                let _ = reply.send(result);
+            }
             Command::Clear { selection, reply } => {
                 let _ = reply.send(self.clear(&selection, "remove"));
             }
@@ -114,8 +120,9 @@ impl<P: RulePort> Owner<P> {
         let deadline = ActiveFault::deadline_in(hold_for);
         let (rules, effective_ns) = self.install(&application, seed, deadline_ns)?;
         self.last_id += 1;
-        let fault = ActiveFault { id: format!("f{}", self.last_id), application, rules, seed, deadline };
-        let status = fault.status(PacketCounts::default());
+        let id = format!("f{}", self.last_id);
+        let fault = ActiveFault { id, application, rules, seed, deadline, commanded_ns };
+        let status = fault.status(&FaultReport::default());
         tracing::info!(
             fault = status.id,
             target = status.target,
@@ -127,20 +134,57 @@ impl<P: RulePort> Owner<P> {
         Ok(Applied { status, commanded_ns, effective_ns })
     }
 
+    /// Another fault may hold on the same target for other packets, or with another priority: which of
+    /// two that are alike would act, could not be seen.
     fn refuse_occupied(&self, application: &Application) -> Result<(), EngineError> {
-        let hooks = hooks_of(application.spec.direction);
-        for other in
-            self.faults.values().filter(|other| other.application.target.name == application.target.name)
-        {
-            if hooks_of(other.application.spec.direction).iter().any(|hook| hooks.contains(hook)) {
+        for other in self.faults.values() {
+            let theirs = &other.application;
+            let alike = theirs.target.name == application.target.name
+                && theirs.spec.shape.priority == application.spec.shape.priority
+                && theirs.selectors == application.selectors
+                && directions_meet(theirs.spec.direction, application.spec.direction);
+            if alike {
                 return Err(EngineError::Occupied {
                     target: application.target.name.clone(),
-                    direction: other.application.spec.direction.text().to_owned(),
+                    direction: theirs.spec.direction.text().to_owned(),
                     id: other.id.clone(),
                 });
             }
         }
         Ok(())
+    }
+
+    /// Changes every rule of a fault. Those that are changed when the kernel refuses one stay changed: it
+    /// refuses plans, and those of one fault are alike.
+    fn set(&mut self, id: &str, application: Application) -> Result<FaultStatus, EngineError> {
+        let fault = self.faults.values_mut().find(|fault| fault.id == id);
+        let fault = fault.ok_or_else(|| EngineError::NoSuchFault(id.to_owned()))?;
+        let holds = &fault.application;
+        if holds.target.name != application.target.name
+            || holds.spec.direction != application.spec.direction
+            || holds.selectors.len() != application.selectors.len()
+        {
+            return Err(EngineError::NotTheSame(id.to_owned()));
+        }
+        // Where nothing waited so far, anything may; otherwise packets stay with the device they are in.
+        let holding = holds.backend.holding.or(application.backend.holding);
+        let commanded_ns = clock::monotonic_ns();
+        let hold_for = application.spec.hold_for;
+        let deadline_ns =
+            hold_for.map(|hold| commanded_ns.saturating_add(faultd_api::units::nanoseconds(hold)));
+        let mut application = Application { owner: holds.owner.clone(), ..application };
+        application.backend.holding = holding;
+        let plans = rule_plans(&application, fault.seed, deadline_ns);
+        for (rule, plan) in fault.rules.iter().zip(plans) {
+            let set = self.port.set(*rule, plan);
+            set.map_err(|error| EngineError::NotChanged { id: id.to_owned(), reason: error_chain(&error) })?;
+        }
+        fault.application = application;
+        fault.deadline = ActiveFault::deadline_in(hold_for);
+        let report = report(&mut self.port, fault);
+        let status = fault.status(&report);
+        tracing::info!(fault = status.id, target = status.target, does = status.text, "fault changed");
+        Ok(status)
     }
 
     /// Installs every rule of a fault, or none.
@@ -152,18 +196,16 @@ impl<P: RulePort> Owner<P> {
     ) -> Result<(Vec<RuleId>, u64), EngineError> {
         let mut rules = Vec::new();
         let mut effective_ns = 0;
-        for interface in &application.target.interfaces {
-            for hook in hooks_of(application.spec.direction) {
-                match self.port.add(rule_plan(application, interface, *hook, seed, deadline_ns)) {
-                    Ok((rule, since_ns)) => {
-                        rules.push(rule);
-                        effective_ns = since_ns;
-                    }
-                    Err(error) => {
-                        self.uninstall(&rules);
-                        let target = application.target.name.clone();
-                        return Err(EngineError::NotApplied { target, reason: error_chain(&error) });
-                    }
+        for plan in rule_plans(application, seed, deadline_ns) {
+            match self.port.add(plan) {
+                Ok((rule, since_ns)) => {
+                    rules.push(rule);
+                    effective_ns = since_ns;
+                }
+                Err(error) => {
+                    self.uninstall(&rules);
+                    let target = application.target.name.clone();
+                    return Err(EngineError::NotApplied { target, reason: error_chain(&error) });
                 }
             }
         }
@@ -171,15 +213,15 @@ impl<P: RulePort> Owner<P> {
     }
 
     /// Removes rules, going on after errors, which are collected.
-    fn uninstall(&mut self, rules: &[RuleId]) -> (u64, PacketCounts, Vec<String>) {
-        let mut counts = PacketCounts::default();
+    fn uninstall(&mut self, rules: &[RuleId]) -> (u64, FaultReport, Vec<String>) {
+        let mut sum = FaultReport::default();
         let mut failures = Vec::new();
         let mut cleared_ns = clock::monotonic_ns();
         for rule in rules {
             match self.port.remove(*rule) {
                 Ok((since_ns, last)) => {
                     cleared_ns = since_ns;
-                    add_counts(&mut counts, &last);
+                    sum.add(last);
                 }
                 Err(error) => {
                     self.metrics.cleanup_failure();
@@ -187,7 +229,7 @@ impl<P: RulePort> Owner<P> {
                 }
             }
         }
-        (cleared_ns, counts, failures)
+        (cleared_ns, sum, failures)
     }
 
     fn clear(&mut self, selection: &Selection, action: &'static str) -> Vec<Cleared> {
@@ -212,9 +254,9 @@ impl<P: RulePort> Owner<P> {
     fn remove(&mut self, id: u64, action: &'static str) -> Option<Cleared> {
         let fault = self.faults.remove(&id)?;
         let commanded_ns = clock::monotonic_ns();
-        let (cleared_ns, counts, failures) = self.uninstall(&fault.rules);
+        let (cleared_ns, report, failures) = self.uninstall(&fault.rules);
         self.metrics.fault_transition(action, failures.is_empty());
-        let status = fault.status(counts);
+        let status = fault.status(&report);
         for failure in &failures {
             tracing::error!(fault = status.id, target = status.target, failure, "clean-up failed");
         }
@@ -228,14 +270,8 @@ impl<P: RulePort> Owner<P> {
         self.faults
             .values()
             .map(|fault| {
-                let mut counts = PacketCounts::default();
-                for rule in &fault.rules {
-                    match port.counts(*rule) {
-                        Ok(more) => add_counts(&mut counts, &more),
-                        Err(error) => tracing::warn!(fault = fault.id, %error, "counters cannot be read"),
-                    }
-                }
-                let mut status = fault.status(counts);
+                let report = report(port, fault);
+                let mut status = fault.status(&report);
                 if !fault.application.target.interfaces.iter().all(|interface| port.is_there(interface)) {
                     "gone".clone_into(&mut status.state);
                 }
@@ -264,27 +300,58 @@ fn is_selected(fault: &ActiveFault, selection: &Selection) -> bool {
     }
 }
 
-/// At the host side of a veth things are the other way round: what leaves the target comes in.
-fn hooks_of(direction: Direction) -> &'static [Hook] {
-    match direction {
-        Direction::Egress => &[Hook::Ingress],
-        Direction::Ingress => &[Hook::Egress],
-        Direction::Both => &[Hook::Ingress, Hook::Egress],
+/// What the rules of a fault did so far.
+fn report(port: &mut impl RulePort, fault: &ActiveFault) -> FaultReport {
+    let mut sum = FaultReport::default();
+    for rule in &fault.rules {
+        match port.report(*rule) {
+            Ok(report) => sum.add(report),
+            Err(error) => tracing::warn!(fault = fault.id, %error, "counters cannot be read"),
+        }
     }
+    sum
+}
+
+fn directions_meet(one: Direction, other: Direction) -> bool {
+    one == other || one == Direction::Both || other == Direction::Both
+}
+
+fn hooks_of(interface: &InterfaceReference, direction: Direction) -> Vec<Hook> {
+    match direction {
+        Direction::Egress => vec![interface.hook_for_leaving()],
+        Direction::Ingress => vec![interface.hook_for_entering()],
+        Direction::Both => vec![interface.hook_for_leaving(), interface.hook_for_entering()],
+    }
+}
+
+/// All rules of a fault, always in the same order.
+fn rule_plans(application: &Application, seed: u64, deadline_ns: Option<u64>) -> Vec<RulePlan> {
+    let mut plans = Vec::new();
+    for interface in &application.target.interfaces {
+        for hook in hooks_of(interface, application.spec.direction) {
+            for selector in &application.selectors {
+                plans.push(rule_plan(application, interface, hook, selector, seed, deadline_ns));
+            }
+        }
+    }
+    plans
 }
 
 fn rule_plan(
     application: &Application,
     interface: &InterfaceReference,
     hook: Hook,
+    selector: &Selector,
     seed: u64,
     deadline_monotonic_ns: Option<u64>,
 ) -> RulePlan {
     RulePlan {
         interface: interface.clone(),
         hook,
-        delay: application.spec.delay.map(crate::fault::Delay::duration),
-        loss: application.spec.loss.map(crate::fault::Loss::ratio),
+        selector: selector.clone(),
+        priority: application.spec.shape.priority,
+        effects: application.spec.effects.clone(),
+        unit: application.spec.unit,
         seed,
         holding: application.backend.holding,
         deadline_monotonic_ns,

@@ -1,8 +1,7 @@
 //! What the engine needs of the kernel, as narrow as that is, so that tests can stand in for it.
 
-use faultd_api::fault::PacketCounts;
 use faultd_kernel::{
-    datapath::{Datapath, DatapathError, InterfaceReference, RuleCounters, RuleId, RulePlan},
+    datapath::{Datapath, DatapathError, InterfaceReference, RuleId, RulePlan, RuleReport},
     link,
 };
 
@@ -20,27 +19,32 @@ pub trait RulePort: Send + 'static {
     /// # Errors
     /// When the kernel refuses; nothing is left behind then.
     fn add(&mut self, plan: RulePlan) -> Result<(RuleId, u64), DatapathError>;
-    /// Removes a rule; when this returns, it no longer holds. Answers since when, and the last counts.
+    /// Changes what a rule does and to which packets, at once for each packet.
+    ///
+    /// # Errors
+    /// When the kernel refuses; the rule holds as it was, then.
+    fn set(&mut self, rule: RuleId, plan: RulePlan) -> Result<(), DatapathError>;
+    /// Removes a rule; when this returns, it no longer holds. Answers since when, and the last report.
     ///
     /// # Errors
     /// When something of the rule could not be removed; the rule does not hold any more even then.
-    fn remove(&mut self, rule: RuleId) -> Result<(u64, PacketCounts), DatapathError>;
+    fn remove(&mut self, rule: RuleId) -> Result<(u64, RuleReport), DatapathError>;
     /// Whether the interface is still there: one that has gone has taken its rules along.
     fn is_there(&mut self, interface: &InterfaceReference) -> bool;
     /// What the rule did so far.
     ///
     /// # Errors
     /// When the rule is not there or its counters cannot be read.
-    fn counts(&mut self, rule: RuleId) -> Result<PacketCounts, DatapathError>;
+    fn report(&mut self, rule: RuleId) -> Result<RuleReport, DatapathError>;
 }
 
 impl RulePort for Datapath {
     fn prepare(&mut self, interface: &InterfaceReference) -> Result<(), DatapathError> {
-        Datapath::prepare(self, &interface.namespace)
+        self.prepare_interface(interface)
     }
 
     fn release(&mut self, interface: &InterfaceReference) {
-        Datapath::release(self, &interface.namespace);
+        self.release_interface(interface);
     }
 
     fn add(&mut self, plan: RulePlan) -> Result<(RuleId, u64), DatapathError> {
@@ -48,27 +52,20 @@ impl RulePort for Datapath {
         Ok((added.id, added.effective_at_ns))
     }
 
-    fn remove(&mut self, rule: RuleId) -> Result<(u64, PacketCounts), DatapathError> {
+    fn remove(&mut self, rule: RuleId) -> Result<(u64, RuleReport), DatapathError> {
         let removed = self.remove_rule(rule)?;
-        Ok((removed.cleared_at_ns, packet_counts(&removed.counters)))
+        Ok((removed.cleared_at_ns, removed.report))
+    }
+
+    fn set(&mut self, rule: RuleId, plan: RulePlan) -> Result<(), DatapathError> {
+        self.set_rule(rule, plan)
     }
 
     fn is_there(&mut self, interface: &InterfaceReference) -> bool {
         link::by_index(&interface.namespace, interface.index).is_ok_and(|link| link.name == interface.name)
     }
 
-    fn counts(&mut self, rule: RuleId) -> Result<PacketCounts, DatapathError> {
-        Ok(packet_counts(&self.counters(rule)?))
-    }
-}
-
-fn packet_counts(counters: &RuleCounters) -> PacketCounts {
-    PacketCounts {
-        seen: counters.seen,
-        matched: counters.matched,
-        delayed: counters.delayed,
-        dropped: counters.dropped,
-        expired: counters.expired,
-        unintended: counters.unintended,
+    fn report(&mut self, rule: RuleId) -> Result<RuleReport, DatapathError> {
+        Datapath::report(self, rule)
     }
 }

@@ -5,9 +5,12 @@ use std::{
     time::Duration,
 };
 
-use faultd_api::fault::{FaultRequest, PacketCounts};
+use faultd_api::fault::FaultRequest;
 use faultd_kernel::{
-    datapath::{DatapathError, Hook, InterfaceReference, RuleId, RulePlan},
+    datapath::{
+        DatapathError, Hook, InterfaceReference, RuleCounters, RuleId, RulePlan, RuleReport, Selector,
+        TargetSide,
+    },
     namespace::Namespace,
 };
 use tokio::{sync::mpsc, time::sleep};
@@ -45,17 +48,25 @@ impl RulePort for FakeKernel {
         Ok((RuleId::new(*last), *last))
     }
 
-    fn remove(&mut self, rule: RuleId) -> Result<(u64, PacketCounts), DatapathError> {
+    fn set(&mut self, rule: RuleId, plan: RulePlan) -> Result<(), DatapathError> {
+        let mut rules = self.rules.lock().unwrap();
+        let known = rules.iter_mut().find(|(id, _)| *id == rule).ok_or(DatapathError::UnknownRule(rule))?;
+        known.1 = plan;
+        Ok(())
+    }
+
+    fn remove(&mut self, rule: RuleId) -> Result<(u64, RuleReport), DatapathError> {
         self.rules.lock().unwrap().retain(|(id, _)| *id != rule);
-        Ok((0, PacketCounts { matched: 1, ..PacketCounts::default() }))
+        let counters = RuleCounters { matched: 1, ..RuleCounters::default() };
+        Ok((0, RuleReport { counters, ..RuleReport::default() }))
     }
 
     fn is_there(&mut self, interface: &InterfaceReference) -> bool {
         self.gone_interface != Some(interface.index)
     }
 
-    fn counts(&mut self, _rule: RuleId) -> Result<PacketCounts, DatapathError> {
-        Ok(PacketCounts::default())
+    fn report(&mut self, _rule: RuleId) -> Result<RuleReport, DatapathError> {
+        Ok(RuleReport::default())
     }
 }
 
@@ -76,11 +87,12 @@ fn application(target: &str, change: impl FnOnce(&mut FaultRequest)) -> Applicat
     let mut request =
         FaultRequest { target: target.into(), delay_ns: Some(1_000_000), ..FaultRequest::default() };
     change(&mut request);
-    let interface =
-        InterfaceReference { namespace: Namespace::current().unwrap(), index: 1, name: "lo".into() };
+    let (namespace, target_side) = (Namespace::current().unwrap(), TargetSide::Beyond);
+    let interface = InterfaceReference { namespace, index: 1, name: "lo".into(), target: target_side };
     Application {
         spec: FaultSpec::checked(&request).unwrap(),
-        target: ResolvedTarget { name: target.into(), interfaces: vec![interface] },
+        target: ResolvedTarget { name: target.into(), interfaces: vec![interface], addresses: Vec::new() },
+        selectors: vec![Selector::default()],
         backend: ChosenBackend { holding: None, name: "relay".into(), reason: "test".into() },
         owner: FaultOwner::Daemon,
     }
@@ -120,6 +132,33 @@ async fn a_second_fault_in_the_same_direction_is_refused_with_the_first_ones_id(
     assert!(matches!(refused, Err(EngineError::Occupied { id, .. }) if id == first.status.id));
     let ingress = application("a", |request| request.direction = faultd_api::fault::Direction::Ingress);
     assert!(engine.add(ingress).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_for_other_packets_or_with_another_priority_go_together() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    engine.add(application("a", |_| {})).await.unwrap();
+    let mut other_packets = application("a", |_| {});
+    other_packets.selectors = vec![Selector { protocol: Some(6), ..Selector::default() }];
+    assert!(engine.add(other_packets).await.is_ok());
+    assert!(engine.add(application("a", |request| request.shape.priority = 1)).await.is_ok());
+    assert_eq!(kernel.rules(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_is_changed_in_place_and_keeps_its_id_and_seed() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    let first = engine.add(application("a", |request| request.seed = Some(7))).await.unwrap().status;
+    let slower = application("a", |request| request.delay_ns = Some(9_000_000));
+    let changed = engine.set(&first.id, slower).await.unwrap();
+    assert_eq!((changed.id, changed.seed, changed.delay_ns), (first.id.clone(), 7, Some(9_000_000)));
+    let plan = kernel.rules.lock().unwrap()[0].1.clone();
+    assert_eq!((plan.seed, plan.effects.delay.unwrap().base), (7, Duration::from_millis(9)));
+    let moved = application("b", |_| {});
+    assert!(matches!(engine.set(&first.id, moved).await, Err(EngineError::NotTheSame(_))));
+    assert!(matches!(engine.set("f9", application("a", |_| {})).await, Err(EngineError::NoSuchFault(_))));
 }
 
 #[tokio::test(start_paused = true)]

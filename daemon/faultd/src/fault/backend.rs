@@ -2,7 +2,7 @@
 
 use faultd_api::fault::Backend;
 use faultd_kernel::{
-    datapath::HoldingKind,
+    datapath::{Effects, HoldingKind},
     probe::{Capabilities, Support},
 };
 
@@ -35,45 +35,63 @@ pub fn choose(spec: &FaultSpec, host: &Capabilities) -> Result<ChosenBackend, No
     if let (Err(tcx), Err(clsact)) = (available(&host.tcx), available(&host.clsact)) {
         return Err(NoBackend(format!("this kernel runs no traffic control programs: {tcx}; {clsact}")));
     }
-    if spec.delay.is_none() {
+    if !spec.effects.holds() && !spec.effects.needs_relay() {
         return Ok(ChosenBackend {
             holding: None,
             name: "ebpf".to_owned(),
-            reason: "loss needs no holding device: the program drops the packet itself".to_owned(),
+            reason: "nothing waits: the program does it itself".to_owned(),
         });
     }
-    let (holding, reason) = choose_holding(spec.backend, host)?;
+    let (holding, reason) = choose_holding(spec.backend, &spec.effects, host)?;
     let device = holding_name(holding);
-    let name = if spec.loss.is_some() { format!("ebpf+{device}") } else { device.to_owned() };
+    let name = if spec.effects.loss.is_some() { format!("ebpf+{device}") } else { device.to_owned() };
     Ok(ChosenBackend { holding: Some(holding), name, reason })
 }
 
-/// Chooses the device that holds packets back.
+/// Chooses the device that holds packets back: the best that is here and can do it.
 ///
 /// # Errors
-/// When the kernel lacks what the backend asked for needs, or what any backend needs.
-pub fn choose_holding(asked: Backend, host: &Capabilities) -> Result<(HoldingKind, String), NoBackend> {
-    let relay = available(&host.tap);
-    let netem = available(&host.netem);
-    match asked {
-        Backend::Relay => match relay {
-            Ok(()) => Ok((HoldingKind::Relay, "asked for".to_owned())),
-            Err(why) => Err(NoBackend(format!("the relay cannot run here: {why}"))),
-        },
-        Backend::Netem => match netem {
-            Ok(()) => Ok((HoldingKind::Netem, "asked for".to_owned())),
-            Err(why) => Err(NoBackend(format!("netem cannot be used here: {why}; leave --backend out"))),
-        },
-        Backend::Auto => match (netem, relay) {
-            (Ok(()), _) => Ok((HoldingKind::Netem, "the kernel has sch_netem".to_owned())),
-            (Err(_), Ok(())) => Ok((
-                HoldingKind::Relay,
-                "this kernel has no sch_netem, and the TAP delay line needs none".to_owned(),
-            )),
-            (Err(netem), Err(relay)) => {
-                Err(NoBackend(format!("nothing here can hold packets back: {netem}; {relay}")))
-            }
-        },
+/// When the kernel lacks what the backend asked for needs, or what any backend needs, or the backend
+/// asked for cannot do it.
+pub fn choose_holding(
+    asked: Backend,
+    effects: &Effects,
+    host: &Capabilities,
+) -> Result<(HoldingKind, String), NoBackend> {
+    let kind = match asked {
+        Backend::Edt => HoldingKind::Edt,
+        Backend::Netem => HoldingKind::Netem,
+        Backend::Relay => HoldingKind::Relay,
+        Backend::Auto => return choose_best(effects, host),
+    };
+    match problem(kind, effects, host) {
+        None => Ok((kind, "asked for".to_owned())),
+        Some(why) => Err(NoBackend(format!("{kind} cannot be used here: {why}; leave --backend out"))),
+    }
+}
+
+fn choose_best(effects: &Effects, host: &Capabilities) -> Result<(HoldingKind, String), NoBackend> {
+    let mut passed_over = Vec::new();
+    for kind in HoldingKind::ALL {
+        match problem(kind, effects, host) {
+            None if passed_over.is_empty() => return Ok((kind, "the kernel has sch_fq".to_owned())),
+            None => return Ok((kind, passed_over.join("; "))),
+            Some(why) => passed_over.push(format!("no {kind}: {why}")),
+        }
+    }
+    Err(NoBackend(format!("nothing here can hold packets back: {}", passed_over.join("; "))))
+}
+
+/// What stands in the way of a device.
+fn problem(kind: HoldingKind, effects: &Effects, host: &Capabilities) -> Option<String> {
+    let support = match kind {
+        HoldingKind::Edt => &host.fq,
+        HoldingKind::Netem => &host.netem,
+        HoldingKind::Relay => &host.tap,
+    };
+    match available(support) {
+        Err(why) => Some(why.to_owned()),
+        Ok(()) => kind.cannot(effects).map(|what| format!("it cannot {what}")),
     }
 }
 
@@ -81,8 +99,9 @@ pub fn choose_holding(asked: Backend, host: &Capabilities) -> Result<(HoldingKin
 #[must_use]
 pub fn holding_name(kind: HoldingKind) -> &'static str {
     match kind {
-        HoldingKind::Relay => "relay",
+        HoldingKind::Edt => "edt",
         HoldingKind::Netem => "netem",
+        HoldingKind::Relay => "relay",
     }
 }
 
@@ -95,7 +114,7 @@ fn available(support: &Support) -> Result<(), &str> {
 
 #[cfg(test)]
 mod tests {
-    use faultd_api::fault::FaultRequest;
+    use faultd_api::{fault::FaultRequest, shape::FaultShape};
 
     use super::*;
 
@@ -131,10 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn delay_takes_netem_where_the_kernel_has_it_and_the_relay_where_not() {
+    fn what_waits_takes_the_best_device_that_the_kernel_has_and_that_can_do_it() {
         let delay = spec(Some(1), None, Backend::Auto);
         assert_eq!(name(&delay, &host(true, true)), Ok("netem".into()));
         assert_eq!(name(&delay, &host(true, false)), Ok("relay".into()));
+        let with_fq = Capabilities { fq: Support::Available, ..host(true, true) };
+        assert_eq!(name(&delay, &with_fq), Ok("edt".into()));
+        let rate = FaultShape { rate_bytes_per_second: Some(1000), ..FaultShape::default() };
+        let request = FaultRequest { target: "x".into(), shape: rate, ..FaultRequest::default() };
+        assert_eq!(name(&FaultSpec::checked(&request).unwrap(), &host(true, true)), Ok("relay".into()));
         assert_eq!(
             name(&spec(Some(1), Some(0.1), Backend::Auto), &host(true, false)),
             Ok("ebpf+relay".into())
@@ -146,6 +170,6 @@ mod tests {
         let error = name(&spec(Some(1), None, Backend::Netem), &host(true, false)).unwrap_err();
         assert!(error.contains("netem cannot be used here: no netem"), "{error}");
         let error = name(&spec(Some(1), None, Backend::Auto), &host(false, false)).unwrap_err();
-        assert!(error.contains("no netem; no tap"), "{error}");
+        assert!(error.contains("no netem: no netem; no relay: no tap"), "{error}");
     }
 }

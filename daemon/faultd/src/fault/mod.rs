@@ -1,27 +1,39 @@
 //! Faults as checked values: one kind, one file. Pure: no I/O, no clock, no kernel.
 //!
 //! ```text
-//! FaultRequest (anybody's) ──checked──▶ FaultSpec ──choose──▶ BackendChoice ──▶ engine
+//! FaultRequest (anybody's) ──checked──▶ FaultSpec ──choose──▶ ChosenBackend ──▶ engine
 //! ```
 
 pub mod backend;
 mod delay;
+mod jitter;
 mod loss;
+mod loss_pattern;
+mod rate;
+mod selection;
+mod share;
 
 use std::time::Duration;
 
 use faultd_api::{
     fault::{Backend, Direction, FaultRequest},
+    quantities::QuantityError,
+    shape::{FaultShape, Unit as AskedUnit},
     units::{LONGEST_DURATION, duration_text, nanoseconds, share_text},
 };
+use faultd_kernel::datapath::{Effects, Unit};
 
-pub use self::{delay::Delay, loss::Loss};
+pub use self::{
+    delay::Delay,
+    loss::Loss,
+    selection::{Peer, Selection},
+};
 
 /// Why a request is no fault.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum FaultError {
-    /// Neither delay nor loss.
-    #[error("no fault was given: ask for a delay (--delay 50ms), a loss (--loss 5%) or both")]
+    /// Nothing is to happen.
+    #[error("no fault was given: ask for a delay (--delay 50ms), a loss (--loss 5%), a rate or another")]
     Nothing,
     /// No target.
     #[error("no target was given")]
@@ -32,6 +44,59 @@ pub enum FaultError {
     /// Not in 0 < ratio <= 1.
     #[error("a loss of {text} is out of range: more than 0%, at most 100%", text = share_text(*.0))]
     LossOutOfRange(f64),
+    /// Zero or too long.
+    #[error("a jitter of {0} ns is out of range: more than 0, at most {max}", max = duration_text(nanoseconds(faultd_api::units::LONGEST_DELAY)))]
+    JitterOutOfRange(u64),
+    /// Jitter of nothing.
+    #[error("jitter varies a delay: give --delay too, or a table of delays")]
+    JitterWithoutDelay,
+    /// The shape of nothing.
+    #[error("a distribution, a correlation or --reorder is about jitter: give --jitter too")]
+    DistributionWithoutJitter,
+    /// Not from 0 to below 1.
+    #[error("a correlation of {0} is out of range: at least 0, below 1")]
+    CorrelationOutOfRange(f64),
+    /// Too few, too many, the same, negative or no numbers.
+    #[error("a table of delays needs from 2 to 100000 different numbers of milliseconds, none below 0")]
+    BadTable,
+    /// More than one kind of loss.
+    #[error("only one loss at a time: random, in bursts, every n-th or a list")]
+    SeveralLosses,
+    /// Every zeroth packet.
+    #[error("every 0th packet is none: say every how many packets one is lost")]
+    EveryZeroth,
+    /// A list that begins again before its end.
+    #[error("a list of packets cannot begin again after {0}: its own length is the least, 4194304 the most")]
+    RepeatOutOfRange(u64),
+    /// A share that is none.
+    #[error("{what} of {text} are out of range: more than 0%, at most 100%", text = share_text(*.ratio))]
+    ShareOutOfRange {
+        /// Of what.
+        what: &'static str,
+        /// The share.
+        ratio: f64,
+    },
+    /// Reordering without anything that waits, or with a gap of 0.
+    #[error("packets can only overtake others that wait: give --delay and a gap of at least 1")]
+    ReorderWithoutDelay,
+    /// Too slow.
+    #[error("a rate of {0} bytes a second is out of range: at least 100")]
+    RateOutOfRange(u64),
+    /// Parts of a rate without one.
+    #[error("burst and queue are parts of a rate: give --rate too")]
+    BurstWithoutRate,
+    /// Not an address, network or name.
+    #[error("'{0}' is no peer: write a target's name, an address or a network, with :PORT if wanted")]
+    Peer(String),
+    /// Too many of them.
+    #[error("{0} peers are too many for one fault: at most 20000")]
+    TooManyPeers(usize),
+    /// Not a protocol.
+    #[error("'{0}' is no protocol: write tcp, udp, icmp, icmpv6, sctp or a number from 1 to 255")]
+    Protocol(String),
+    /// A text that is no quantity.
+    #[error(transparent)]
+    Quantity(QuantityError),
     /// Zero or too long.
     #[error("a fault for {0} ns is out of range: more than 0, at most 7 days")]
     HoldOutOfRange(u64),
@@ -46,6 +111,14 @@ pub struct FaultSpec {
     pub delay: Option<Delay>,
     /// Share to drop.
     pub loss: Option<Loss>,
+    /// What else it does, and to which packets, as it was asked for.
+    pub shape: FaultShape,
+    /// All that it does, delay and loss included.
+    pub effects: Effects,
+    /// To which packets.
+    pub selection: Selection,
+    /// What shares count.
+    pub unit: Unit,
     /// Packets concerned.
     pub direction: Direction,
     /// Backend asked for.
@@ -65,34 +138,92 @@ impl FaultSpec {
         if request.target.is_empty() {
             return Err(FaultError::NoTarget);
         }
+        let delay = request.delay_ns.map(Delay::checked).transpose()?;
+        let loss = request.loss_ratio.map(Loss::checked).transpose()?;
         let spec = Self {
             target: request.target.clone(),
-            delay: request.delay_ns.map(Delay::checked).transpose()?,
-            loss: request.loss_ratio.map(Loss::checked).transpose()?,
+            delay,
+            loss,
+            shape: request.shape.clone(),
+            effects: checked_effects(delay, loss, &request.shape)?,
+            selection: Selection::checked(&request.shape)?,
+            unit: match request.shape.unit {
+                AskedUnit::Wire => Unit::WirePacket,
+                AskedUnit::Skb => Unit::KernelPacket,
+            },
             direction: request.direction,
             backend: request.backend,
             hold_for: request.hold_for_ns.map(checked_hold).transpose()?,
             seed: request.seed,
         };
-        if spec.delay.is_none() && spec.loss.is_none() { Err(FaultError::Nothing) } else { Ok(spec) }
+        if spec.effects == Effects::default() { Err(FaultError::Nothing) } else { Ok(spec) }
     }
 
-    /// `delay`, `loss` or `delay+loss`.
+    /// One word for each thing that it does: `delay`, `loss`, `delay+loss`, `rate` ...
     #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match (self.delay, self.loss) {
-            (Some(_), Some(_)) => "delay+loss",
-            (Some(_), None) => "delay",
-            (None, _) => "loss",
-        }
+    pub fn kind(&self) -> String {
+        let effects = &self.effects;
+        let jitter = effects.delay.as_ref().is_some_and(|delay| delay.jitter.is_some());
+        let words = [
+            ("delay", effects.delay.is_some()),
+            ("jitter", jitter),
+            ("loss", effects.loss.is_some()),
+            ("rate", effects.rate.is_some()),
+            ("duplicate", effects.duplicate.is_some()),
+            ("corrupt", effects.corrupt.is_some()),
+            ("reorder", effects.reorder.is_some()),
+        ];
+        let done = words.into_iter().filter(|(_, is_done)| *is_done).map(|(word, _)| word);
+        done.collect::<Vec<_>>().join("+")
     }
 
-    /// For people: `delay 100ms, loss 5%`.
+    /// For people: `delay 100ms, loss 5% to etcd1`.
     #[must_use]
     pub fn text(&self) -> String {
-        let parts: Vec<String> =
-            [self.delay.map(Delay::text), self.loss.map(Loss::text)].into_iter().flatten().collect();
-        parts.join(", ")
+        let Effects { delay, loss, reorder, rate, duplicate, corrupt, .. } = &self.effects;
+        let base = delay.as_ref().map(|delay| format!("delay {}", duration_text(nanoseconds(delay.base))));
+        let jitter = delay.as_ref().and_then(jitter::text);
+        let loss = loss.as_ref().map(loss_pattern::text);
+        let parts = [base, jitter, loss, rate.map(rate::text)].into_iter().flatten();
+        let mut text =
+            parts.chain(share::texts(*duplicate, *corrupt, *reorder)).collect::<Vec<_>>().join(", ");
+        let among = [
+            (!self.shape.to.is_empty()).then(|| format!("to {}", peers_text(&self.shape.to))),
+            self.shape.port.as_ref().map(|port| format!("port {port}")),
+            self.shape.protocol.clone(),
+        ];
+        for condition in among.into_iter().flatten() {
+            text.push(' ');
+            text.push_str(&condition);
+        }
+        text
+    }
+}
+
+fn checked_effects(
+    delay: Option<Delay>,
+    loss: Option<Loss>,
+    shape: &FaultShape,
+) -> Result<Effects, FaultError> {
+    let delay = jitter::checked(delay, shape)?;
+    Ok(Effects {
+        loss: loss_pattern::checked(loss, shape)?,
+        may_reorder: shape.may_reorder,
+        reorder: share::reorder(shape, delay.is_some())?,
+        rate: rate::checked(shape)?,
+        duplicate: share::duplicate(shape)?,
+        corrupt: share::corrupt(shape)?,
+        delay,
+    })
+}
+
+/// The first few, and how many more.
+fn peers_text(peers: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = peers.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(",");
+    match peers.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -125,7 +256,25 @@ mod tests {
     fn both_effects_are_named_in_one_line() {
         let both = FaultRequest { loss_ratio: Some(0.05), ..request() };
         let spec = FaultSpec::checked(&both).unwrap();
-        assert_eq!((spec.kind(), spec.text().as_str()), ("delay+loss", "delay 50ms, loss 5%"));
+        assert_eq!((spec.kind().as_str(), spec.text().as_str()), ("delay+loss", "delay 50ms, loss 5%"));
+    }
+
+    #[test]
+    fn everything_at_once_is_still_one_line() {
+        let shape = FaultShape {
+            jitter_ns: Some(5_000_000),
+            rate_bytes_per_second: Some(1_250_000),
+            duplicate_ratio: Some(0.01),
+            corrupt_ratio: Some(0.02),
+            to: vec!["etcd1:2380".into()],
+            port: Some("2379".into()),
+            protocol: Some("tcp".into()),
+            ..FaultShape::default()
+        };
+        let spec = FaultSpec::checked(&FaultRequest { loss_ratio: Some(0.05), shape, ..request() }).unwrap();
+        assert_eq!(spec.kind(), "delay+jitter+loss+rate+duplicate+corrupt");
+        let text = "delay 50ms, jitter 5ms normal, loss 5%, rate 10mbit, duplicate 1%, corrupt 2% to etcd1:2380 port 2379 tcp";
+        assert_eq!(spec.text(), text);
     }
 
     #[test]

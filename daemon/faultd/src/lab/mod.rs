@@ -25,7 +25,10 @@ use faultd_api::{
     target::TargetStatus,
 };
 use faultd_kernel::{
-    datapath::InterfaceReference, namespace::NamespaceError, netlink::NetlinkError, process::ProcessIdentity,
+    datapath::{InterfaceReference, TargetSide},
+    namespace::NamespaceError,
+    netlink::NetlinkError,
+    process::ProcessIdentity,
 };
 
 pub(crate) use self::hosts::processes_in;
@@ -344,12 +347,13 @@ fn cluster_of(description: &LabDescription, record: &LabRecord) -> Result<Cluste
     let interfaces = hosts::switch_interfaces(record)?;
     let switch = faultd_kernel::namespace::Namespace::open_named(&record.switch_namespace)?;
     let members = description.members.iter().zip(interfaces).map(|(member, (namespace, link))| {
-        let interface = InterfaceReference { namespace, index: link.index, name: link.name };
+        let target = TargetSide::Beyond;
+        let interface = InterfaceReference { namespace, index: link.index, name: link.name, target };
         let name = format!("{}/{}", description.name, member.name);
         crate::cluster::ClusterMember {
             name: member.name.clone(),
             endpoint: (member.address, member.client_port).into(),
-            target: ResolvedTarget { name, interfaces: vec![interface] },
+            target: ResolvedTarget { name, interfaces: vec![interface], addresses: vec![member.address] },
         }
     });
     Ok(Cluster {

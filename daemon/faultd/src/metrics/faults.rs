@@ -125,13 +125,17 @@ impl FaultFamilies {
     }
 }
 
-fn verdicts(status: &FaultStatus) -> [(&'static str, u64); 6] {
+fn verdicts(status: &FaultStatus) -> [(&'static str, u64); 10] {
     let packets = &status.packets;
     [
         ("seen", packets.seen),
         ("matched", packets.matched),
         ("delayed", packets.delayed),
         ("dropped", packets.dropped),
+        ("overflowed", packets.overflowed),
+        ("duplicated", packets.duplicated),
+        ("corrupted", packets.corrupted),
+        ("reordered", packets.reordered),
         ("expired", packets.expired),
         ("unintended", packets.unintended),
     ]

@@ -15,7 +15,10 @@ use std::{
 };
 
 use faultd_api::run::{RunProgress, RunResult};
-use faultd_kernel::{datapath::InterfaceReference, probe::Capabilities};
+use faultd_kernel::{
+    datapath::{InterfaceReference, Selector},
+    probe::Capabilities,
+};
 use faultd_plugin_host::{
     DriverClient, DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
 };
@@ -49,6 +52,7 @@ use crate::{
     engine::{EngineHandle, FaultOwner, Selection},
     metrics::{Metrics, RunMetrics},
     plugins::{PluginProblem, Plugins},
+    target::Targets,
 };
 
 /// A second is closed this long after its end, so that what completed in it has been recorded.
@@ -65,6 +69,8 @@ pub struct Surroundings {
     pub metrics: Metrics,
     /// What the host can do.
     pub capabilities: Arc<Capabilities>,
+    /// Who can be named as a peer.
+    pub targets: Targets,
 }
 
 /// A run that is ready: everything that can fail before the first operation has been done.
@@ -74,6 +80,7 @@ pub struct Experiment {
     seed: u64,
     cluster: Cluster,
     surroundings: Surroundings,
+    selectors: Vec<Selector>,
     folder: RunFolder,
     roles: Vec<MemberRole>,
     clients: Vec<DriverClient>,
@@ -112,6 +119,10 @@ impl Experiment {
         let roles = watcher.roles().await?;
         resolver.roles().await?;
         refuse_impossible(&spec, &cluster, &roles, &surroundings.capabilities)?;
+        let selectors = match &spec.fault {
+            Some(fault) => surroundings.targets.selectors(&fault.selection).await.map_err(RunError::Peer)?,
+            None => Vec::new(),
+        };
         let serving = load::serving(&spec.request.via, &cluster, &roles)?;
         let name = faultd_results::folder::name(jiff::Zoned::now().datetime(), &spec.label);
         let folder = RunFolder::create(outputs, &name)?;
@@ -127,6 +138,7 @@ impl Experiment {
             seed,
             cluster,
             surroundings,
+            selectors,
             folder,
             roles,
             clients,
@@ -230,6 +242,7 @@ impl Experiment {
             observer: &mut self.resolver,
             engine: &self.surroundings.engine,
             capabilities: &self.surroundings.capabilities,
+            selectors: &self.selectors,
             shown,
             held: Vec::new(),
             done: InjectionRecord::default(),

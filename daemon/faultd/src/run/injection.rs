@@ -7,7 +7,7 @@ use faultd_api::{
     fault::{Direction, FaultRequest, FaultStatus},
     units::nanoseconds,
 };
-use faultd_kernel::{clock, probe::Capabilities};
+use faultd_kernel::{clock, datapath::Selector, probe::Capabilities};
 use faultd_plugin_host::{Direction as ProposedDirection, Effect, PluginError, Role, Rule, Schedule};
 use faultd_results::{
     event::{EventKind, FaultEvent},
@@ -74,6 +74,8 @@ pub struct Injection<'a> {
     pub engine: &'a EngineHandle,
     /// What the host can do.
     pub capabilities: &'a Capabilities,
+    /// To which packets the run's fault applies, its peers found.
+    pub selectors: &'a [Selector],
     /// The faults that hold, for people.
     pub shown: watch::Sender<Vec<String>>,
     /// The faults that hold; none at first.
@@ -158,6 +160,7 @@ impl Injection<'_> {
         spec.hold_for = Some(self.lease(until));
         let (target, role) = self.resolve(&spec.target).await?;
         let application = Application {
+            selectors: self.selectors.to_vec(),
             backend: backend::choose(&spec, self.capabilities)?,
             owner: FaultOwner::Run(self.run.to_owned()),
             target,
@@ -204,7 +207,9 @@ impl Injection<'_> {
 
     fn note_cleared(&mut self, cleared: &Cleared, description: &str) {
         let event = fault_event(&cleared.status, description);
-        self.record.fault_event_at(cleared.commanded_ns, EventKind::FaultClearCommanded, event.clone());
+        let mut ended = event.clone();
+        ended.detail = Some(format!("{description}{}", onset_text(&cleared.status)));
+        self.record.fault_event_at(cleared.commanded_ns, EventKind::FaultClearCommanded, ended);
         self.record.fault_event_at(cleared.cleared_ns, EventKind::FaultCleared, event);
         let packets = &cleared.status.packets;
         if packets.unintended > 0 {
@@ -252,6 +257,8 @@ impl Injection<'_> {
             target: proposal.target.clone(),
             direction: direction(proposal.direction),
             backend: self.spec.request.backend,
+            // A schedule varies delay and loss; all else is as the user asked for it.
+            shape: self.spec.request.shape.clone(),
             seed: Some(self.seed),
             ..FaultRequest::default()
         };
@@ -302,6 +309,14 @@ fn direction(proposed: ProposedDirection) -> Direction {
 
 fn describe(application: &Application, role: Role) -> String {
     format!("{} on {} ({})", application.spec.text(), application.target.name, role_text(role))
+}
+
+/// How long after the engine was told the first packet met the fault.
+fn onset_text(status: &FaultStatus) -> String {
+    let milliseconds = |onset_ns| Duration::from_nanos(onset_ns).as_secs_f64() * 1e3;
+    status.onset_ns.map_or_else(String::new, |onset_ns| {
+        format!("; met its first packet {:.3} ms after it was commanded", milliseconds(onset_ns))
+    })
 }
 
 fn fault_event(status: &FaultStatus, description: &str) -> FaultEvent {

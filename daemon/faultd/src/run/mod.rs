@@ -30,6 +30,7 @@ use crate::{
     fault::backend::NoBackend,
     lab::{LabError, Labs},
     plugins::PluginProblem,
+    target::TargetError,
 };
 
 /// Why a run does not begin, or does not end as it should.
@@ -57,6 +58,9 @@ pub enum RunError {
     /// Roles are not known, or nobody has the one that was asked for.
     #[error(transparent)]
     Role(#[from] RoleError),
+    /// A peer that the fault names is not there.
+    #[error(transparent)]
+    Peer(TargetError),
     /// The host cannot do it.
     #[error(transparent)]
     Backend(#[from] NoBackend),

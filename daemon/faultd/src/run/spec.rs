@@ -98,7 +98,7 @@ impl RunSpec {
 }
 
 fn checked_fault(request: &RunRequest) -> Result<Option<FaultSpec>, RunSpecError> {
-    let has_effect = request.delay_ns.is_some() || request.loss_ratio.is_some();
+    let has_effect = request.delay_ns.is_some() || request.loss_ratio.is_some() || request.shape.has_effect();
     match (&request.target, has_effect) {
         (None, false) => Ok(None),
         (None, true) => Err(RunSpecError::FaultWithoutTarget),
@@ -107,6 +107,7 @@ fn checked_fault(request: &RunRequest) -> Result<Option<FaultSpec>, RunSpecError
             target: target.clone(),
             delay_ns: request.delay_ns,
             loss_ratio: request.loss_ratio,
+            shape: request.shape.clone(),
             direction: request.direction,
             backend: request.backend,
             hold_for_ns: request.hold_for_ns,

@@ -3,14 +3,18 @@
 //! Only the process id and the addresses are taken from the engine; the interface on the host is
 //! found by asking the kernel who the peer of the container's veth is.
 
-use std::{env, error::Error, time::Duration};
+use std::{env, error::Error, net::IpAddr, time::Duration};
 
 use bollard::{
     Docker, errors::Error as EngineFailure, models::ContainerInspectResponse,
     query_parameters::ListContainersOptions,
 };
 use faultd_api::target::TargetStatus;
-use faultd_kernel::{datapath::InterfaceReference, link, namespace::Namespace};
+use faultd_kernel::{
+    datapath::{InterfaceReference, TargetSide},
+    link,
+    namespace::Namespace,
+};
 
 use super::ResolvedTarget;
 
@@ -81,7 +85,8 @@ impl ContainerEngine {
         let name = container_name(&container, name);
         let pid = running_pid(&container).ok_or_else(|| ContainerError::NotRunning(name.clone()))?;
         let interfaces = host_interfaces(name.clone(), pid).await?;
-        Ok(ResolvedTarget { name, interfaces })
+        let addresses = container_addresses(&container);
+        Ok(ResolvedTarget { name, interfaces, addresses })
     }
 
     /// All running containers.
@@ -165,11 +170,19 @@ async fn host_interfaces(name: String, pid: u32) -> Result<Vec<InterfaceReferenc
             namespace: host.clone(),
             index: pair.outside.index,
             name: pair.outside.name,
+            target: TargetSide::Beyond,
         };
         Ok(pairs.into_iter().map(reference).collect())
     });
     let interfaces = found.await.map_err(|error| kernel(error.to_string()))?.map_err(&kernel)?;
     if interfaces.is_empty() { Err(ContainerError::NoVeth(of_name)) } else { Ok(interfaces) }
+}
+
+fn container_addresses(container: &ContainerInspectResponse) -> Vec<IpAddr> {
+    let networks = container.network_settings.as_ref().and_then(|settings| settings.networks.as_ref());
+    let endpoints = networks.into_iter().flat_map(|networks| networks.values());
+    let texts = endpoints.flat_map(|endpoint| [&endpoint.ip_address, &endpoint.global_ipv6_address]);
+    texts.filter_map(|text| text.as_ref()?.parse().ok()).collect()
 }
 
 fn running_pid(container: &ContainerInspectResponse) -> Option<u32> {

@@ -2,11 +2,13 @@
 
 pub mod docker;
 
+use std::{collections::BTreeMap, net::IpAddr};
+
 use faultd_api::target::TargetStatus;
-use faultd_kernel::datapath::InterfaceReference;
+use faultd_kernel::datapath::{InterfaceReference, Selector};
 
 use self::docker::{ContainerEngine, ContainerError};
-use crate::lab::Labs;
+use crate::{fault::Selection, lab::Labs};
 
 /// A target that was found.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +17,8 @@ pub struct ResolvedTarget {
     pub name: String,
     /// The host sides of its interfaces.
     pub interfaces: Vec<InterfaceReference>,
+    /// Its addresses, by which it is known as a peer of others.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Why a name leads to no target.
@@ -36,6 +40,9 @@ pub enum TargetError {
         /// What it could be.
         candidates: Vec<String>,
     },
+    /// A peer has no address.
+    #[error("'{0}' has no address by which its packets could be told apart")]
+    NoAddress(String),
     /// The container exists and cannot be faulted.
     #[error(transparent)]
     Container(ContainerError),
@@ -80,6 +87,22 @@ impl Targets {
                 Err(TargetError::Ambiguous { name: name.to_owned(), candidates })
             }
         }
+    }
+
+    /// The kernel's selectors for what a fault selects: named peers are looked up now.
+    ///
+    /// # Errors
+    /// When a peer is no target, or has no address.
+    pub async fn selectors(&self, selection: &Selection) -> Result<Vec<Selector>, TargetError> {
+        let mut addresses: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+        for name in selection.named_peers() {
+            let peer = self.resolve(name).await?;
+            if peer.addresses.is_empty() {
+                return Err(TargetError::NoAddress(peer.name));
+            }
+            addresses.insert(name.to_owned(), peer.addresses);
+        }
+        Ok(selection.selectors(|name| addresses.get(name).cloned().unwrap_or_default()))
     }
 
     /// Everything that can be named, with what stands in the way of a fault.
