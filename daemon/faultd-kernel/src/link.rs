@@ -165,6 +165,13 @@ pub fn set_up(namespace: &Namespace, index: u32) -> Result<(), NetlinkError> {
     set(namespace, format!("switch on the link with index {index}"), message)
 }
 
+/// Packets that these links dropped on their way out, in all; links that are gone count nothing.
+pub(crate) fn transmit_drops(namespace: &Namespace, indices: &[u32]) -> u64 {
+    let links = dump_links(&Netlink::of(namespace)).unwrap_or_default();
+    let asked = links.into_iter().filter(|link| indices.contains(&link.index));
+    asked.map(|link| link.transmit_drops).sum()
+}
+
 /// Gives a link another name; some kernels want it switched off for that.
 pub fn rename(namespace: &Namespace, index: u32, name: &str) -> Result<(), NetlinkError> {
     let mut message = with_index(index);
@@ -248,8 +255,7 @@ fn set(namespace: &Namespace, operation: String, message: LinkMessage) -> Result
 }
 
 fn list_through(netlink: &Netlink) -> Result<Vec<Link>, NetlinkError> {
-    let answers = netlink.dump("list links", RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
-    let mut links: Vec<Link> = answers.into_iter().filter_map(link_of).collect();
+    let mut links = dump_links(netlink)?;
     let answers =
         netlink.dump("list addresses", RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
     for (index, address) in answers.into_iter().filter_map(address_of) {
@@ -259,6 +265,12 @@ fn list_through(netlink: &Netlink) -> Result<Vec<Link>, NetlinkError> {
     }
     links.sort_by_key(|link| link.index);
     Ok(links)
+}
+
+/// All links, without their addresses.
+fn dump_links(netlink: &Netlink) -> Result<Vec<Link>, NetlinkError> {
+    let answers = netlink.dump("list links", RouteNetlinkMessage::GetLink(LinkMessage::default()))?;
+    Ok(answers.into_iter().filter_map(link_of).collect())
 }
 
 fn link_of(answer: RouteNetlinkMessage) -> Option<Link> {

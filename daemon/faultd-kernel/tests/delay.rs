@@ -18,8 +18,9 @@ use faultd_kernel::{
 };
 use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
+    flight::arrivals,
     hosts::{Host, VethPairHosts},
-    measure::{EchoServer, arrivals},
+    measure::EchoServer,
     rules::{delayed, rule},
     skip, supported,
 };

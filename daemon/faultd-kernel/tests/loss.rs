@@ -7,8 +7,9 @@ use faultd_abi::{Purpose, chance, threshold_is_met};
 use faultd_kernel::datapath::{Datapath, Delay, Effects, HoldingKind, Hook, RulePlan};
 use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
+    flight::arrivals,
     hosts::{Host, VethPairHosts},
-    measure::{EchoServer, arrivals},
+    measure::EchoServer,
     rules::{lossy, rule},
     supported,
 };

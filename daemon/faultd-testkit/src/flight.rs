@@ -1,6 +1,7 @@
 //! Many numbered packets from one host to another: when each was sent, when it arrived, and as what.
 
 use std::{
+    collections::BTreeSet,
     io,
     net::UdpSocket,
     thread,
@@ -66,6 +67,13 @@ impl Flight {
         sender.send(&payload(number)).expect("sent");
         at
     }
+}
+
+/// Sends `count` numbered packets from one host to the other; the numbers of those that arrived.
+/// Receiving ends when nothing came for `quiet`, which must be longer than any delay.
+pub fn arrivals(from: &Host, to: &Host, count: u32, quiet: Duration) -> BTreeSet<u32> {
+    let arrived = Flight { count, interval: Duration::ZERO, quiet }.run(from, to);
+    arrived.into_iter().map(|arrival| arrival.number).collect()
 }
 
 fn payload(number: u32) -> [u8; PAYLOAD] {

@@ -1,7 +1,6 @@
-//! Measurements between hosts by UDP: round trips, and which of many packets arrive.
+//! Round trips between hosts by UDP.
 
 use std::{
-    collections::BTreeSet,
     io,
     net::{SocketAddr, UdpSocket},
     sync::{
@@ -18,9 +17,6 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// Bytes that may wait for a reader.
 const RECEIVE_QUEUE: usize = 16 << 20;
-
-/// Packets sent before the receiver gets time to empty its queue.
-const BURST: u32 = 20;
 
 /// A UDP socket on a host, on a port that the kernel chooses. It can be used from any thread.
 pub fn bind_udp(host: &Host) -> UdpSocket {
@@ -112,29 +108,4 @@ fn round_trip(socket: &UdpSocket) -> io::Result<Duration> {
     socket.send(&[0; 64])?;
     socket.recv(&mut [0; 128])?;
     Ok(start.elapsed())
-}
-
-/// Sends `count` numbered packets from one host to the other; the numbers of those that arrived.
-/// Receiving ends when nothing came for `quiet`, which must be longer than any delay.
-pub fn arrivals(from: &Host, to: &Host, count: u32, quiet: Duration) -> BTreeSet<u32> {
-    let (sender, receiver) = (bind_udp(from), bind_udp(to));
-    receiver.set_read_timeout(Some(quiet)).expect("a time-out");
-    sender.connect(receiver.local_addr().expect("an address")).expect("a peer");
-    let receiving = thread::spawn(move || receive_numbers(&receiver));
-    for number in 0..count {
-        sender.send(&number.to_be_bytes()).expect("sent");
-        if number % BURST == BURST - 1 {
-            thread::sleep(Duration::from_millis(1));
-        }
-    }
-    receiving.join().expect("the receiver ended")
-}
-
-fn receive_numbers(receiver: &UdpSocket) -> BTreeSet<u32> {
-    let mut buffer = [0; 4];
-    let mut numbers = BTreeSet::new();
-    while receiver.recv(&mut buffer).is_ok() {
-        numbers.insert(u32::from_be_bytes(buffer));
-    }
-    numbers
 }

@@ -80,21 +80,18 @@ fn check(name: &str, support: &Support, purpose: &str) -> Check {
 
 fn choices(host: &Capabilities) -> Vec<Choice> {
     let attach = match (&host.tcx, &host.clsact) {
-        (Support::Available, _) => ("ebpf", "attached through tcx".to_owned()),
+        (Support::Available, _) => ("ebpf".to_owned(), "attached through tcx".to_owned()),
         (Support::Missing { reason }, Support::Available) => {
-            ("ebpf", format!("attached through clsact: {reason}"))
+            ("ebpf".to_owned(), format!("attached through clsact: {reason}"))
         }
-        (_, Support::Missing { reason }) => ("none", reason.clone()),
+        (_, Support::Missing { reason }) => ("none".to_owned(), reason.clone()),
     };
-    let choice = |fault: &str, (backend, reason): (&str, String)| Choice {
-        fault: fault.to_owned(),
-        backend: backend.to_owned(),
-        reason,
-    };
+    let choice =
+        |fault: &str, (backend, reason): (String, String)| Choice { fault: fault.to_owned(), backend, reason };
     let held = |(fault, effects): (&str, Effects)| {
         let chosen = match backend::choose_holding(Backend::Auto, &effects, host) {
-            Ok((kind, reason)) => (backend::holding_name(kind), reason),
-            Err(error) => ("none", error.to_string()),
+            Ok((kind, reason)) => (kind.to_string(), reason),
+            Err(error) => ("none".to_owned(), error.to_string()),
         };
         choice(fault, chosen)
     };

@@ -6,7 +6,8 @@ use std::time::Duration;
 use faultd_testkit::{
     capabilities,
     daemon_under_test::DaemonUnderTest,
-    measure::{EchoServer, arrivals},
+    flight::arrivals,
+    measure::EchoServer,
     supported,
 };
 

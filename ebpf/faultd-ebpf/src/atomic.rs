@@ -1,5 +1,6 @@
-//! Single instructions that the compiler is not to choose itself, most of all atomic ones on map values. The kernel has those that return something from 5.12 on, but the
-//! compiler's description of the target does not know them, so that the instructions are spelt out.
+//! Single instructions that the compiler is not to choose itself, most of all atomic ones on map values.
+//! The kernel has those that return something from 5.12 on, but the compiler's description of the target
+//! does not know them, so that they are spelt out.
 
 use core::arch::asm;
 

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     LINK_NAME_PREFIX, clock,
-    holding::{Cutter, Drained, EdtPair, HoldingDevice, HoldingKind, HoldingStatistics, NetemPair, Relay},
+    holding::{Cutter, Drained, EdtPair, HoldingDevice, HoldingKind, HoldingStatistics, NetemPair, Relay, Terminals},
     link,
     namespace::Namespace,
 };
@@ -51,7 +51,8 @@ pub(super) struct Claim {
     jitter_table: Option<u32>,
     trace_words: Vec<u32>,
     seen_before: u64,
-    /// What the cutter had lost before.
+    /// What the holding device and the cutter had lost before.
+    holding_drops_before: u64,
     cutter_drops_before: u64,
 }
 
@@ -136,6 +137,7 @@ impl Instance {
             jitter_table: None,
             trace_words: Vec::new(),
             seen_before: 0,
+            holding_drops_before: 0,
             cutter_drops_before: 0,
         };
         match self.install_claim(plan, &mut claim) {
@@ -184,13 +186,16 @@ impl Instance {
             self.maps.open_proof(claim.slot)?;
         }
         self.write_trace(new, claim)?;
+        let before = self.maps.rule(claim.slot)?;
         self.maps.set_rule(claim.slot, encoding::encode(new, devices, self.attach))?;
-        if old.selector != new.selector || old.priority != new.priority {
-            self.unlist(claim)?;
-            claim.rank.priority = new.priority;
-            self.list(claim, &new.selector)?;
+        if old.selector == new.selector && old.priority == new.priority {
+            return Ok(());
         }
-        Ok(())
+        let relisted = self.relist(claim, &old.selector, new);
+        if relisted.is_err() {
+            self.maps.set_rule(claim.slot, before)?;
+        }
+        relisted
     }
 
     /// Begins to end a rule: no packet falls under it any more, but where the kernel holds packets of it,
@@ -305,6 +310,7 @@ impl Instance {
         }
         let device = claim.holding.and_then(|key| self.holdings.get(&key));
         let held_lost = device.map_or(0, |state| state.device.unintended_drops(claim.slot));
+        let held_lost = held_lost.saturating_sub(claim.holding_drops_before);
         let cut_lost = self.cutter_drops(claim.cutter).saturating_sub(claim.cutter_drops_before);
         counters.unintended = counters.unintended.saturating_add(held_lost).saturating_add(cut_lost);
         let proofs = self.maps.proofs(claim.slot)?;
@@ -315,7 +321,7 @@ impl Instance {
 
     pub(super) fn holding_statistics(&self) -> Vec<(String, HoldingStatistics)> {
         let devices = self.holdings.values().map(|state| &state.device);
-        devices.map(|device| (device.name().to_owned(), device.statistics())).collect()
+        devices.map(|device| (device.terminals().name.clone(), device.statistics())).collect()
     }
 
     fn claim_hook(&mut self, plan: &RulePlan, claim: &mut Claim) -> Result<(), DatapathError> {
@@ -363,9 +369,10 @@ impl Instance {
             self.claim_holding(kind, plan, claim)?;
         }
         if let Some(state) = claim.holding.and_then(|key| self.holdings.get(&key)) {
-            devices.holding = state.device.entrance_index();
-            devices.holding_exit = state.device.exit_index();
-            devices.holding_mode = state.device.mode();
+            let terminals = state.device.terminals();
+            devices.holding = terminals.entrance_index;
+            devices.holding_exit = terminals.exit_index;
+            devices.holding_mode = terminals.mode;
         }
         if encoding::may_cut(plan) || encoding::needs_sink(plan, self.attach) {
             self.claim_cutter(claim)?;
@@ -394,6 +401,7 @@ impl Instance {
         if let Some(state) = self.holdings.get_mut(&key) {
             if claim.holding.is_none() {
                 state.users = state.users.saturating_add(1);
+                claim.holding_drops_before = state.device.unintended_drops(claim.slot);
             }
             claim.holding = Some(key);
             state.device.admit(claim.slot, &plan.effects)?;
@@ -420,10 +428,10 @@ impl Instance {
             HoldingKind::Edt => Box::new(EdtPair::start(&self.namespace, &name)?),
             HoldingKind::Netem => Box::new(NetemPair::start(&self.namespace, &name, effects)?),
         };
-        let (entrance, exit) = (device.entrance_index(), device.exit_index());
-        let program = device.entrance_program();
-        let entering = self.attacher.attach(&mut self.ebpf, program, entrance, Hook::Egress)?;
-        let returning = self.attacher.attach(&mut self.ebpf, RETURN_PROGRAM, exit, Hook::Ingress)?;
+        let Terminals { entrance_index, exit_index, entrance_program, .. } = *device.terminals();
+        let entering =
+            self.attacher.attach(&mut self.ebpf, entrance_program, entrance_index, Hook::Egress)?;
+        let returning = self.attacher.attach(&mut self.ebpf, RETURN_PROGRAM, exit_index, Hook::Ingress)?;
         Ok(HoldingState { device, entering, returning, users: 0 })
     }
 

@@ -394,12 +394,7 @@ impl State {
         let (drained, mut errors) = instance.begin_end(&claim);
         let cleared_at_ns = clock::monotonic_ns();
         // Once more, for what was on its way; if that is not possible any more, what was known before.
-        let unintended = report.as_ref().map_or(0, |report| report.counters.unintended);
-        let mut report = instance.report(&claim).or(report);
-        if let Ok(report) = &mut report {
-            // A device that has released the rule tells no more what it lost of it.
-            report.counters.unintended = report.counters.unintended.max(unintended);
-        }
+        let report = instance.report(&claim).or(report);
         let longest = instance::longest_drain(drained);
         let until_ns = cleared_at_ns.saturating_add(clock::nanoseconds(longest));
         self.draining.push(Draining { until_ns, drained, gone_at_ns: None, namespace, claim });

@@ -13,7 +13,7 @@ use aya::{
     },
 };
 use faultd_abi::{
-    BUCKETS, DelayProof, Hook as AbiHook, HookState, InterfaceKey, JitterTable, NetworkKey, PeerKey, Rule,
+    DelayProof, Hook as AbiHook, HookState, InterfaceKey, JitterTable, NetworkKey, PeerKey, Rule,
     RuleList, RuleState,
 };
 
@@ -107,15 +107,7 @@ impl Maps {
         if self.proofs.get(&slot, 0).is_ok() {
             return Ok(());
         }
-        let empty = DelayProof {
-            count: 0,
-            delay_sum_ns: 0,
-            late_sum_ns: 0,
-            early: 0,
-            delays: [0; BUCKETS],
-            lateness: [0; BUCKETS],
-        };
-        self.insert_on_every_cpu("PROOFS", empty, |maps, empty| maps.proofs.insert(slot, empty, 0))
+        self.insert_on_every_cpu("PROOFS", DelayProof::EMPTY, |maps, empty| maps.proofs.insert(slot, empty, 0))
     }
 
     fn insert_on_every_cpu<T: Copy + aya::Pod>(

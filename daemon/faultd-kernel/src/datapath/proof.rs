@@ -133,7 +133,7 @@ pub(super) fn measured<'a>(parts: impl IntoIterator<Item = &'a DelayProof>) -> O
 
 #[cfg(test)]
 mod tests {
-    use super::{BUCKETS, DelayProof, TimeHistogram, bucket_of, measured};
+    use super::{DelayProof, TimeHistogram, bucket_of, measured};
     use std::time::Duration;
 
     #[test]
@@ -149,14 +149,7 @@ mod tests {
 
     #[test]
     fn what_the_cpus_measured_is_added_up() {
-        let mut part = DelayProof {
-            count: 2,
-            delay_sum_ns: 202,
-            late_sum_ns: 2,
-            early: 0,
-            delays: [0; BUCKETS],
-            lateness: [0; BUCKETS],
-        };
+        let mut part = DelayProof { count: 2, delay_sum_ns: 202, late_sum_ns: 2, ..DelayProof::EMPTY };
         part.delays[bucket_of(101)] = 2;
         part.lateness[bucket_of(1)] = 2;
         assert_eq!(measured([]), None);

@@ -118,25 +118,27 @@ pub(crate) enum Drained {
     },
 }
 
+/// Where packets go into a device and come out of it, and what is done to them there.
+pub(crate) struct Terminals {
+    /// Name of the device that takes packets.
+    pub(crate) name: String,
+    /// Index of the link that packets are sent to.
+    pub(crate) entrance_index: u32,
+    /// Index of the link at whose ingress they come out again.
+    pub(crate) exit_index: u32,
+    /// How packets are to be sent there: a `HOLD_` constant of the ABI.
+    pub(crate) mode: u32,
+    /// Name of the program at the entrance, which gives packets their time of departure or notes
+    /// when they came.
+    pub(crate) entrance_program: &'static str,
+}
+
 /// A device that makes packets wait. The engine of rules calls in this order: `admit` before the
 /// first packet of a slot and whenever its effects change, `release` before and once more after the
 /// last one, `remove` when no slot is left and nothing of it can be inside.
 pub(crate) trait HoldingDevice: Send {
-    /// Name of the device that takes packets.
-    fn name(&self) -> &str;
-
-    /// Index of the link that packets are sent to.
-    fn entrance_index(&self) -> u32;
-
-    /// Index of the link at whose ingress they come out again.
-    fn exit_index(&self) -> u32;
-
-    /// How packets are to be sent there: a `HOLD_` constant of the ABI.
-    fn mode(&self) -> u32;
-
-    /// Name of the program at the entrance, which gives packets their time of departure or notes
-    /// when they came.
-    fn entrance_program(&self) -> &'static str;
+    /// Where packets go in and come out.
+    fn terminals(&self) -> &Terminals;
 
     /// Gets ready for packets with these effects.
     fn admit(&mut self, slot: u32, effects: &Effects) -> Result<(), HoldingError>;
@@ -144,8 +146,8 @@ pub(crate) trait HoldingDevice: Send {
     /// Makes packets of the slot go as far as that is possible.
     fn release(&mut self, slot: u32) -> Drained;
 
-    /// Packets that were lost since the slot was admitted although nobody asked for it, as far as
-    /// that is known.
+    /// Packets that may have been of the slot and were lost since the device is there although nobody
+    /// asked for it. A device that cannot tell whose packets it lost tells of all.
     fn unintended_drops(&self, slot: u32) -> u64;
 
     /// What the device did so far.

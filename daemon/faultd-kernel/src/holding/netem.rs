@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use faultd_abi::HOLD_CLONE;
-
 use super::{
-    DevicePair, Drained, HoldingDevice, HoldingError, HoldingStatistics, longest_wait, packets_that_wait,
+    DevicePair, Drained, HoldingDevice, HoldingError, HoldingStatistics, Terminals, longest_wait,
+    packets_that_wait,
 };
 use crate::{
     datapath::{Distribution, Effects, sampled_distribution},
@@ -25,6 +24,7 @@ pub(crate) const LARGEST_SPREAD: Duration = Duration::from_nanos(i32::MAX as u64
 /// The holding device that keeps packets in the kernel's netem.
 pub(crate) struct NetemPair {
     pair: DevicePair,
+    terminals: Terminals,
     options: NetemOptions,
 }
 
@@ -35,7 +35,7 @@ impl NetemPair {
         let options = options(effects);
         traffic_control::add_netem(&pair.netlink(), pair.entrance_index(), &options)?;
         pair.switch_on()?;
-        Ok(Self { pair, options })
+        Ok(Self { terminals: pair.terminals("netem_entrance"), pair, options })
     }
 
     fn change(&mut self, options: NetemOptions) -> Result<(), HoldingError> {
@@ -71,24 +71,8 @@ fn table(distribution: &Distribution) -> Vec<f64> {
 }
 
 impl HoldingDevice for NetemPair {
-    fn name(&self) -> &str {
-        self.pair.name()
-    }
-
-    fn entrance_index(&self) -> u32 {
-        self.pair.entrance_index()
-    }
-
-    fn exit_index(&self) -> u32 {
-        self.pair.exit_index()
-    }
-
-    fn mode(&self) -> u32 {
-        HOLD_CLONE
-    }
-
-    fn entrance_program(&self) -> &'static str {
-        "netem_entrance"
+    fn terminals(&self) -> &Terminals {
+        &self.terminals
     }
 
     fn admit(&mut self, _slot: u32, effects: &Effects) -> Result<(), HoldingError> {
@@ -111,13 +95,7 @@ impl HoldingDevice for NetemPair {
     }
 
     fn statistics(&self) -> HoldingStatistics {
-        let queue = traffic_control::root_queue(&self.pair.netlink(), self.pair.entrance_index());
-        let queue = queue.unwrap_or_default();
-        HoldingStatistics {
-            waiting: queue.waiting,
-            unintended_drops: self.pair.drops().saturating_add(queue.drops),
-            ..HoldingStatistics::default()
-        }
+        self.pair.statistics()
     }
 
     fn remove(self: Box<Self>) -> Result<(), HoldingError> {

@@ -1,10 +1,13 @@
 //! A veth pair of our own, both ends in one namespace: what goes into one end comes out of the other.
 
-use super::{DEVICE_MTU, DEVICE_QUEUE, HoldingError, disable_ipv6};
+use faultd_abi::HOLD_CLONE;
+
+use super::{DEVICE_MTU, DEVICE_QUEUE, HoldingError, HoldingStatistics, Terminals, disable_ipv6};
 use crate::{
     link::{self, Link},
     namespace::Namespace,
     netlink::{Netlink, NetlinkError},
+    traffic_control,
 };
 
 /// The pair; it is removed when this is dropped.
@@ -40,9 +43,16 @@ impl DevicePair {
         Ok(())
     }
 
-    /// Name of the end that takes packets.
-    pub(crate) fn name(&self) -> &str {
-        &self.entrance.name
+    /// The pair as a holding device. A packet that waits while its socket is charged for it throttles
+    /// TCP, so that clones are sent there.
+    pub(crate) fn terminals(&self, entrance_program: &'static str) -> Terminals {
+        Terminals {
+            name: self.entrance.name.clone(),
+            entrance_index: self.entrance.index,
+            exit_index: self.exit.index,
+            mode: HOLD_CLONE,
+            entrance_program,
+        }
     }
 
     /// Index of the end that takes packets.
@@ -62,9 +72,18 @@ impl DevicePair {
 
     /// Packets that the pair itself dropped.
     pub(crate) fn drops(&self) -> u64 {
-        let drops =
-            |end: &Link| link::by_index(&self.namespace, end.index).map_or(0, |link| link.transmit_drops);
-        drops(&self.entrance).saturating_add(drops(&self.exit))
+        link::transmit_drops(&self.namespace, &[self.entrance.index, self.exit.index])
+    }
+
+    /// Packets that wait at the entrance, and those that were lost there or on the way through.
+    pub(crate) fn statistics(&self) -> HoldingStatistics {
+        // None where the pair is gone.
+        let queue = traffic_control::root_queue(&self.netlink(), self.entrance.index).unwrap_or_default();
+        HoldingStatistics {
+            waiting: queue.waiting,
+            unintended_drops: self.drops().saturating_add(queue.drops),
+            ..HoldingStatistics::default()
+        }
     }
 
     /// Removes the pair.

@@ -18,7 +18,7 @@ use faultd_abi::{HOLD_REDIRECT, LAST_SLOT, RELAY_HEADER, TAG_CORRUPT, TAG_SLOT};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
 use super::{
-    DEVICE_MTU, DEVICE_QUEUE, Drained, HoldingDevice, HoldingError, HoldingStatistics,
+    DEVICE_MTU, DEVICE_QUEUE, Drained, HoldingDevice, HoldingError, HoldingStatistics, Terminals,
     delay_line::{DelayLine, HeldFrame},
     disable_ipv6, spoil,
 };
@@ -50,9 +50,8 @@ const TAG: usize = 4;
 
 /// The holding device that keeps frames in this process.
 pub(crate) struct Relay {
-    name: String,
+    terminals: Terminals,
     namespace: Namespace,
-    link_index: u32,
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
     wake: OwnedFd,
@@ -99,8 +98,16 @@ impl Relay {
             let builder = thread::Builder::new().name("faultd-relay".to_owned());
             builder.spawn(move || worker.run()).map_err(HoldingError::Relay)?
         };
+        let terminals = Terminals {
+            name,
+            entrance_index: link_index,
+            exit_index: link_index,
+            // The device takes packets off their sockets itself.
+            mode: HOLD_REDIRECT,
+            entrance_program: "relay_entrance",
+        };
         let namespace = namespace.clone();
-        Ok(Self { name, namespace, link_index, shared, commands: sender, wake, thread: Some(thread) })
+        Ok(Self { terminals, namespace, shared, commands: sender, wake, thread: Some(thread) })
     }
 
     fn send(&self, command: Command) {
@@ -114,7 +121,7 @@ impl Relay {
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
-            tracing::error!(device = self.name, "the relay's thread panicked");
+            tracing::error!(device = self.terminals.name, "the relay's thread panicked");
         }
     }
 }
@@ -128,31 +135,13 @@ fn configure(namespace: &Namespace, name: &str) -> Result<u32, HoldingError> {
 }
 
 impl HoldingDevice for Relay {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn entrance_index(&self) -> u32 {
-        self.link_index
-    }
-
-    fn exit_index(&self) -> u32 {
-        self.link_index
-    }
-
-    fn mode(&self) -> u32 {
-        HOLD_REDIRECT
-    }
-
-    fn entrance_program(&self) -> &'static str {
-        "relay_entrance"
+    fn terminals(&self) -> &Terminals {
+        &self.terminals
     }
 
     fn admit(&mut self, slot: u32, _effects: &Effects) -> Result<(), HoldingError> {
-        if let Some(state) = self.shared.slot(slot)
-            && state.released.swap(false, Relaxed)
-        {
-            state.unintended_drops.store(0, Relaxed);
+        if let Some(state) = self.shared.slot(slot) {
+            state.released.store(false, Relaxed);
         }
         Ok(())
     }
@@ -164,7 +153,7 @@ impl HoldingDevice for Relay {
         let (done, answer) = mpsc::channel();
         self.send(Command::Release { slot, done });
         if answer.recv_timeout(ANSWER_TIMEOUT).is_err() {
-            tracing::error!(device = self.name, slot, "the relay did not answer, held packets may be lost");
+            tracing::error!(device = self.terminals.name, slot, "the relay did not answer, held packets may be lost");
         }
         Drained::Now
     }
@@ -175,8 +164,7 @@ impl HoldingDevice for Relay {
 
     fn statistics(&self) -> HoldingStatistics {
         let in_relay: u64 = self.shared.slots.iter().map(|state| state.unintended_drops.load(Relaxed)).sum();
-        let in_device =
-            link::by_index(&self.namespace, self.link_index).map_or(0, |link| link.transmit_drops);
+        let in_device = link::transmit_drops(&self.namespace, &[self.terminals.entrance_index]);
         let returned = self.shared.returned.load(Relaxed);
         HoldingStatistics {
             waiting: self.shared.waiting.load(Relaxed),

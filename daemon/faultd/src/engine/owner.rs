@@ -1,8 +1,11 @@
 //! The engine's thread: the only place where faults begin and end.
 
-use std::{collections::BTreeMap, io, thread};
+use std::{collections::BTreeMap, io, thread, time::Duration};
 
-use faultd_api::fault::{Direction, FaultStatus};
+use faultd_api::{
+    fault::{Direction, FaultStatus},
+    units::nanoseconds,
+};
 use faultd_kernel::{
     clock,
     datapath::{Hook, InterfaceReference, RuleId, RulePlan, Selector},
@@ -115,8 +118,7 @@ impl<P: RulePort> Owner<P> {
         self.refuse_occupied(&application)?;
         let seed = application.spec.seed.unwrap_or_else(random_seed);
         let hold_for = application.spec.hold_for;
-        let deadline_ns =
-            hold_for.map(|hold| commanded_ns.saturating_add(faultd_api::units::nanoseconds(hold)));
+        let deadline_ns = deadline_after(commanded_ns, hold_for);
         let deadline = ActiveFault::deadline_in(hold_for);
         let (rules, effective_ns) = self.install(&application, seed, deadline_ns)?;
         self.last_id += 1;
@@ -170,8 +172,7 @@ impl<P: RulePort> Owner<P> {
         let holding = holds.backend.holding.or(application.backend.holding);
         let commanded_ns = clock::monotonic_ns();
         let hold_for = application.spec.hold_for;
-        let deadline_ns =
-            hold_for.map(|hold| commanded_ns.saturating_add(faultd_api::units::nanoseconds(hold)));
+        let deadline_ns = deadline_after(commanded_ns, hold_for);
         let mut application = Application { owner: holds.owner.clone(), ..application };
         application.backend.holding = holding;
         let plans = rule_plans(&application, fault.seed, deadline_ns);
@@ -322,6 +323,11 @@ fn hooks_of(interface: &InterfaceReference, direction: Direction) -> Vec<Hook> {
         Direction::Ingress => vec![interface.hook_for_entering()],
         Direction::Both => vec![interface.hook_for_leaving(), interface.hook_for_entering()],
     }
+}
+
+/// When a fault ends by itself, on the monotonic clock.
+fn deadline_after(commanded_ns: u64, hold_for: Option<Duration>) -> Option<u64> {
+    hold_for.map(|hold| commanded_ns.saturating_add(nanoseconds(hold)))
 }
 
 /// All rules of a fault, always in the same order.

@@ -43,8 +43,7 @@ pub fn choose(spec: &FaultSpec, host: &Capabilities) -> Result<ChosenBackend, No
         });
     }
     let (holding, reason) = choose_holding(spec.backend, &spec.effects, host)?;
-    let device = holding_name(holding);
-    let name = if spec.effects.loss.is_some() { format!("ebpf+{device}") } else { device.to_owned() };
+    let name = if spec.effects.loss.is_some() { format!("ebpf+{holding}") } else { holding.to_string() };
     Ok(ChosenBackend { holding: Some(holding), name, reason })
 }
 
@@ -92,16 +91,6 @@ fn problem(kind: HoldingKind, effects: &Effects, host: &Capabilities) -> Option<
     match available(support) {
         Err(why) => Some(why.to_owned()),
         Ok(()) => kind.cannot(effects).map(|what| format!("it cannot {what}")),
-    }
-}
-
-/// The name of a holding device's backend.
-#[must_use]
-pub fn holding_name(kind: HoldingKind) -> &'static str {
-    match kind {
-        HoldingKind::Edt => "edt",
-        HoldingKind::Netem => "netem",
-        HoldingKind::Relay => "relay",
     }
 }
 

@@ -8,40 +8,54 @@ use faultd_abi::{
 
 use super::{Claim, HookKey, HookState, Instance};
 use crate::datapath::{
-    DatapathError, Selector,
-    competition::{Audience, Overcrowded},
+    DatapathError, RulePlan, Selector,
+    competition::{Audience, Overcrowded, Rank},
 };
 
 impl Instance {
     /// Puts a rule into the lists of its hook: from then on packets fall under it.
     pub(super) fn list(&mut self, claim: &Claim, selector: &Selector) -> Result<(), DatapathError> {
-        let Some((key, state)) = claim.hook.and_then(|key| Some((key, self.hooks.get_mut(&key)?))) else {
-            return Ok(());
-        };
-        let changed = state.competition.add(claim.rank, claim.slot, selector);
-        let crowded =
-            changed.iter().any(|audience| state.competition.list(*audience, RULES_PER_LIST).is_err());
-        if crowded {
-            state.competition.remove(claim.rank);
-            let interface = state.interface_name.clone();
-            return Err(DatapathError::TooManyRules { interface, limit: RULES_PER_LIST });
-        }
+        let Some((key, state)) = self.hook_of(claim) else { return Ok(()) };
+        let changed = state.add(claim.rank, claim.slot, selector)?;
         self.write_lists(key, &changed)
+    }
+
+    /// Puts a rule into other lists of its hook, or to another place in them: each list is written once,
+    /// so that no packet finds the rule in none.
+    pub(super) fn relist(
+        &mut self,
+        claim: &mut Claim,
+        before: &Selector,
+        plan: &RulePlan,
+    ) -> Result<(), DatapathError> {
+        let rank = Rank { priority: plan.priority, ..claim.rank };
+        let Some((key, state)) = self.hook_of(claim) else { return Ok(()) };
+        let mut changed = state.competition.remove(claim.rank);
+        match state.add(rank, claim.slot, &plan.selector) {
+            Ok(more) => changed.extend(more),
+            Err(error) => {
+                state.competition.add(claim.rank, claim.slot, before);
+                return Err(error);
+            }
+        }
+        claim.rank = rank;
+        self.write_lists(key, &changed)
+    }
+
+    fn hook_of(&mut self, claim: &Claim) -> Option<(HookKey, &mut HookState)> {
+        let key = claim.hook?;
+        Some((key, self.hooks.get_mut(&key)?))
     }
 
     /// Takes a rule off the lists of its hook: from then on no packet falls under it.
     pub(in crate::datapath) fn unlist(&mut self, claim: &Claim) -> Result<(), DatapathError> {
-        let Some((key, state)) = claim.hook.and_then(|key| Some((key, self.hooks.get_mut(&key)?))) else {
-            return Ok(());
-        };
+        let Some((key, state)) = self.hook_of(claim) else { return Ok(()) };
         let changed = state.competition.remove(claim.rank);
         self.write_lists(key, &changed)
     }
 
     pub(super) fn rank_last(&mut self, claim: &Claim) -> Result<(), DatapathError> {
-        let Some((key, state)) = claim.hook.and_then(|key| Some((key, self.hooks.get_mut(&key)?))) else {
-            return Ok(());
-        };
+        let Some((key, state)) = self.hook_of(claim) else { return Ok(()) };
         let changed = state.competition.rank_last(claim.rank);
         self.write_lists(key, &changed)
     }
@@ -65,6 +79,19 @@ impl Instance {
             }
         }
         Ok(())
+    }
+}
+
+impl HookState {
+    /// Adds a rule unless it comes into a crowd; whose lists have changed.
+    fn add(&mut self, rank: Rank, slot: u32, selector: &Selector) -> Result<BTreeSet<Audience>, DatapathError> {
+        let changed = self.competition.add(rank, slot, selector);
+        if changed.iter().any(|audience| self.competition.list(*audience, RULES_PER_LIST).is_err()) {
+            self.competition.remove(rank);
+            let interface = self.interface_name.clone();
+            return Err(DatapathError::TooManyRules { interface, limit: RULES_PER_LIST });
+        }
+        Ok(changed)
     }
 }
 
