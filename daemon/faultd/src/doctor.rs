@@ -86,8 +86,11 @@ fn choices(host: &Capabilities) -> Vec<Choice> {
         }
         (_, Support::Missing { reason }) => ("none".to_owned(), reason.clone()),
     };
-    let choice =
-        |fault: &str, (backend, reason): (String, String)| Choice { fault: fault.to_owned(), backend, reason };
+    let choice = |fault: &str, (backend, reason): (String, String)| Choice {
+        fault: fault.to_owned(),
+        backend,
+        reason,
+    };
     let held = |(fault, effects): (&str, Effects)| {
         let chosen = match backend::choose_holding(Backend::Auto, &effects, host) {
             Ok((kind, reason)) => (kind.to_string(), reason),

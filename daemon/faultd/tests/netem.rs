@@ -4,11 +4,7 @@
 use std::time::Duration;
 
 use faultd_testkit::{
-    capabilities,
-    daemon_under_test::DaemonUnderTest,
-    flight::arrivals,
-    measure::EchoServer,
-    supported,
+    capabilities, daemon_under_test::DaemonUnderTest, flight::arrivals, measure::EchoServer, supported,
 };
 
 const DELAY: Duration = Duration::from_millis(60);

@@ -334,8 +334,14 @@ pub struct DelayProof {
 
 impl DelayProof {
     /// Nothing was measured yet.
-    pub const EMPTY: Self =
-        Self { count: 0, delay_sum_ns: 0, late_sum_ns: 0, early: 0, delays: [0; BUCKETS], lateness: [0; BUCKETS] };
+    pub const EMPTY: Self = Self {
+        count: 0,
+        delay_sum_ns: 0,
+        late_sum_ns: 0,
+        early: 0,
+        delays: [0; BUCKETS],
+        lateness: [0; BUCKETS],
+    };
 }
 
 /// Value of the map `SAMPLES`: a packet that is held.

@@ -20,7 +20,9 @@ use super::{
 };
 use crate::{
     LINK_NAME_PREFIX, clock,
-    holding::{Cutter, Drained, EdtPair, HoldingDevice, HoldingKind, HoldingStatistics, NetemPair, Relay, Terminals},
+    holding::{
+        Cutter, Drained, EdtPair, HoldingDevice, HoldingKind, HoldingStatistics, NetemPair, Relay, Terminals,
+    },
     link,
     namespace::Namespace,
 };

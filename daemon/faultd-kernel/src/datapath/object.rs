@@ -13,8 +13,8 @@ use aya::{
     },
 };
 use faultd_abi::{
-    DelayProof, Hook as AbiHook, HookState, InterfaceKey, JitterTable, NetworkKey, PeerKey, Rule,
-    RuleList, RuleState,
+    DelayProof, Hook as AbiHook, HookState, InterfaceKey, JitterTable, NetworkKey, PeerKey, Rule, RuleList,
+    RuleState,
 };
 
 use super::{DatapathError, Network, attachment::load_program};
@@ -107,7 +107,9 @@ impl Maps {
         if self.proofs.get(&slot, 0).is_ok() {
             return Ok(());
         }
-        self.insert_on_every_cpu("PROOFS", DelayProof::EMPTY, |maps, empty| maps.proofs.insert(slot, empty, 0))
+        self.insert_on_every_cpu("PROOFS", DelayProof::EMPTY, |maps, empty| {
+            maps.proofs.insert(slot, empty, 0)
+        })
     }
 
     fn insert_on_every_cpu<T: Copy + aya::Pod>(

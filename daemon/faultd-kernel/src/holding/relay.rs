@@ -153,7 +153,11 @@ impl HoldingDevice for Relay {
         let (done, answer) = mpsc::channel();
         self.send(Command::Release { slot, done });
         if answer.recv_timeout(ANSWER_TIMEOUT).is_err() {
-            tracing::error!(device = self.terminals.name, slot, "the relay did not answer, held packets may be lost");
+            tracing::error!(
+                device = self.terminals.name,
+                slot,
+                "the relay did not answer, held packets may be lost"
+            );
         }
         Drained::Now
     }

@@ -84,7 +84,12 @@ impl Instance {
 
 impl HookState {
     /// Adds a rule unless it comes into a crowd; whose lists have changed.
-    fn add(&mut self, rank: Rank, slot: u32, selector: &Selector) -> Result<BTreeSet<Audience>, DatapathError> {
+    fn add(
+        &mut self,
+        rank: Rank,
+        slot: u32,
+        selector: &Selector,
+    ) -> Result<BTreeSet<Audience>, DatapathError> {
         let changed = self.competition.add(rank, slot, selector);
         if changed.iter().any(|audience| self.competition.list(*audience, RULES_PER_LIST).is_err()) {
             self.competition.remove(rank);
