@@ -59,6 +59,11 @@ pub fn list(namespace: &Namespace) -> Result<Vec<Link>, NetlinkError> {
     list_through(&Netlink::of(namespace))
 }
 
+/// The names of all links of a namespace.
+pub(crate) fn list_names(namespace: &Namespace) -> Result<Vec<String>, NetlinkError> {
+    Ok(dump_links(&Netlink::of(namespace))?.into_iter().map(|link| link.name).collect())
+}
+
 /// The link of that name, if there is one.
 pub fn find(namespace: &Namespace, name: &str) -> Result<Option<Link>, NetlinkError> {
     Ok(list(namespace)?.into_iter().find(|link| link.name == name))
@@ -167,9 +172,12 @@ pub fn set_up(namespace: &Namespace, index: u32) -> Result<(), NetlinkError> {
 
 /// Packets that these links dropped on their way out, in all; links that are gone count nothing.
 pub(crate) fn transmit_drops(namespace: &Namespace, indices: &[u32]) -> u64 {
-    let links = dump_links(&Netlink::of(namespace)).unwrap_or_default();
-    let asked = links.into_iter().filter(|link| indices.contains(&link.index));
-    asked.map(|link| link.transmit_drops).sum()
+    let netlink = Netlink::of(namespace);
+    let ask = |index: &u32| {
+        let request = RouteNetlinkMessage::GetLink(with_index(*index));
+        netlink.get("tell about a link", request).unwrap_or_default()
+    };
+    indices.iter().flat_map(ask).filter_map(link_of).map(|link| link.transmit_drops).sum()
 }
 
 /// Gives a link another name; some kernels want it switched off for that.
@@ -207,6 +215,26 @@ pub fn set_sizes(
     let mut message = with_index(index);
     message.attributes = vec![LinkAttribute::Mtu(mtu), LinkAttribute::TxQueueLen(transmit_queue)];
     set(namespace, format!("set mtu and queue length of the link with index {index}"), message)
+}
+
+/// The same, and switches the link on.
+pub(crate) fn set_sizes_and_up(
+    namespace: &Namespace,
+    index: u32,
+    mtu: u32,
+    transmit_queue: u32,
+) -> Result<(), NetlinkError> {
+    let mut message = with_index(index);
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    message.attributes = vec![LinkAttribute::Mtu(mtu), LinkAttribute::TxQueueLen(transmit_queue)];
+    set(namespace, format!("set sizes of the link with index {index} and switch it on"), message)
+}
+
+/// The index of a link of the calling thread's namespace.
+pub(crate) fn index_here(name: &str) -> std::io::Result<u32> {
+    let socket = rustix::net::socket(AddressFamilyOfSocket::INET, SocketType::DGRAM, None)?;
+    Ok(rustix::net::netdevice::name_to_index(&socket, name)?)
 }
 
 /// Makes the kernel cut segmentation-offload packets before it hands them to a link: each leaves alone.

@@ -57,10 +57,18 @@ impl EchoServer {
 
     /// `count` round trips from a host, after one that is not counted and finds the neighbours.
     pub fn round_trips(&self, from: &Host, count: u32) -> Vec<Duration> {
+        self.round_trips_with(from, count, || {})
+    }
+
+    /// The same, with something done before each of them that is not counted.
+    pub fn round_trips_with(&self, from: &Host, count: u32, before_each: impl Fn()) -> Vec<Duration> {
         let socket = bind_udp(from);
         socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
         socket.connect(self.address).expect("a peer");
-        let trips = (0..=count).map(|_trip| round_trip(&socket).expect("a round trip"));
+        let trips = (0..=count).map(|_trip| {
+            before_each();
+            round_trip(&socket).expect("a round trip")
+        });
         trips.skip(1).collect()
     }
 

@@ -15,13 +15,13 @@ const NORMAL_TABLE: u32 = 0;
 /// Normal deviates from -4 to 4 are spread over a table.
 const DEVIATE_TO_POINT: u32 = 13;
 
-/// When the packet leaves, on the monotonic clock; nothing where it finds the bottleneck's queue full.
+/// When the packet of this number among those that are held leaves, on the monotonic clock; nothing where
+/// it finds the bottleneck's queue full.
 #[inline(always)]
-pub fn due_ns(context: &TcContext, slot: Slot, now_ns: u64) -> Option<u64> {
+pub fn due_ns(context: &TcContext, slot: Slot, number: u64, now_ns: u64) -> Option<u64> {
     if slot.has(RULE_DRAINS) {
         return Some(in_order(slot, now_ns));
     }
-    let number = slot.take_held_number();
     let leaves_ns = pass_bottleneck(context, slot, now_ns)?;
     if leaves_at_once(slot, number) {
         slot.count(|counters| counters.reordered += 1);

@@ -14,9 +14,9 @@ use crate::{
 #[classifier]
 pub fn edt_entrance(context: TcContext) -> i32 {
     let Some((_tag, slot)) = route::tag(&context) else { return DROP };
-    let now_ns = now_ns();
-    let Some(due_ns) = due_ns(&context, slot, now_ns) else { return DROP };
-    proof::enters(&context, slot, now_ns, due_ns);
+    let (number, now_ns) = (slot.take_held_number(), now_ns());
+    let Some(due_ns) = due_ns(&context, slot, number, now_ns) else { return DROP };
+    proof::enters(&context, slot, number, now_ns, due_ns);
     // SAFETY: the kernel hands a valid context to the program; the field may be written here.
     unsafe { (*context.skb.skb).tstamp = due_ns };
     PASS
@@ -26,9 +26,9 @@ pub fn edt_entrance(context: TcContext) -> i32 {
 #[classifier]
 pub fn netem_entrance(context: TcContext) -> i32 {
     let Some((_tag, slot)) = route::tag(&context) else { return DROP };
-    let now_ns = now_ns();
+    let (number, now_ns) = (slot.take_held_number(), now_ns());
     let fixed = slot.rule.jitter_ns == 0 && slot.rule.reorder == 0;
-    proof::enters(&context, slot, now_ns, if fixed { now_ns + slot.rule.delay_ns } else { 0 });
+    proof::enters(&context, slot, number, now_ns, if fixed { now_ns + slot.rule.delay_ns } else { 0 });
     PASS
 }
 
@@ -36,10 +36,10 @@ pub fn netem_entrance(context: TcContext) -> i32 {
 #[classifier]
 pub fn relay_entrance(context: TcContext) -> i32 {
     let Some((_tag, slot)) = route::tag(&context) else { return DROP };
-    let now_ns = now_ns();
-    let Some(due_ns) = due_ns(&context, slot, now_ns) else { return DROP };
-    proof::enters(&context, slot, now_ns, due_ns);
-    let chance = chance(slot.rule.seed, Purpose::CorruptBit, due_ns) as u32;
+    let (number, now_ns) = (slot.take_held_number(), now_ns());
+    let Some(due_ns) = due_ns(&context, slot, number, now_ns) else { return DROP };
+    proof::enters(&context, slot, number, now_ns, due_ns);
+    let chance = chance(slot.rule.seed, Purpose::CorruptBit, number) as u32;
     if write_header(&context, due_ns, chance) {
         PASS
     } else {
@@ -49,8 +49,8 @@ pub fn relay_entrance(context: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn due_ns(context: &TcContext, slot: Slot, now_ns: u64) -> Option<u64> {
-    let due_ns = departure::due_ns(context, slot, now_ns);
+fn due_ns(context: &TcContext, slot: Slot, number: u64, now_ns: u64) -> Option<u64> {
+    let due_ns = departure::due_ns(context, slot, number, now_ns);
     if due_ns.is_none() {
         slot.count(|counters| counters.overflowed += 1);
     }

@@ -1,59 +1,98 @@
-//! How much longer than asked for a round trip takes, and how many packets are lost of those that should be.
+//! How much longer than asked for packets take: from end to end, and inside of the kernel.
 
-use std::time::Duration;
+use std::{thread::sleep, time::Duration};
 
-use faultd_kernel::datapath::{Effects, HoldingKind, Hook, Loss};
+use faultd_kernel::datapath::{HoldingKind, Hook};
 use faultd_testkit::{
-    flight::{Flight, fits},
     measure::EchoServer,
-    rules::{delayed, holding_kinds, rule},
+    rules::{delayed, rule},
 };
 
-use crate::{Bench, Target, quantile};
+use crate::{Bench, Target, quantile, yardstick::Yardstick};
 
-const TRIPS: u32 = 200;
-const LOST_AMONG: u32 = 100_000;
+const DELAYS_MS: [u64; 4] = [0, 1, 10, 100];
 
 pub(crate) fn measure(bench: &mut Bench) {
-    for kind in holding_kinds(&bench.capabilities) {
-        for milliseconds in [1, 10, 100] {
-            delay_error(bench, kind, milliseconds);
+    for milliseconds in DELAYS_MS {
+        let base = base(bench, milliseconds);
+        for kind in bench.kinds() {
+            by_rule(bench, kind, milliseconds, base);
         }
+        by_yardstick(bench, milliseconds, base);
     }
-    for kind in holding_kinds(&bench.capabilities) {
-        for ratio in [0.2, 0.01] {
-            loss_share(bench, kind, ratio);
-        }
-    }
+    compare_with_netem(bench);
 }
 
-fn delay_error(bench: &mut Bench, kind: HoldingKind, milliseconds: u64) {
+/// Fewer where each of them takes long.
+fn trips(milliseconds: u64) -> u32 {
+    if milliseconds > 50 { 60 } else { 250 }
+}
+
+/// The median round trip without a rule, with pauses as long as the delay that is to come: a machine that
+/// rests for longer takes longer to wake.
+fn base(bench: &Bench, milliseconds: u64) -> f64 {
     let server = EchoServer::start(&bench.hosts.right);
-    let trips = if milliseconds > 50 { TRIPS / 4 } else { TRIPS };
-    let base = server.median_round_trip(&bench.hosts.left, trips).as_secs_f64();
+    let pause = Duration::from_millis(milliseconds);
+    let trips = server.round_trips_with(&bench.hosts.left, trips(milliseconds), || sleep(pause));
+    quantile(&seconds(&trips), 0.5)
+}
+
+fn seconds(trips: &[Duration]) -> Vec<f64> {
+    trips.iter().map(Duration::as_secs_f64).collect()
+}
+
+fn by_rule(bench: &mut Bench, kind: HoldingKind, milliseconds: u64, base: f64) {
     let plan = rule(&bench.hosts.left, Hook::Ingress, delayed(milliseconds), Some(kind));
     let id = bench.datapath.add_rule(plan).expect("a rule").id;
-    let asked = milliseconds as f64 / 1e3;
-    let trips = server.round_trips(&bench.hosts.left, trips);
-    let errors: Vec<f64> = trips.into_iter().map(|trip| (trip.as_secs_f64() - base - asked) * 1e6).collect();
-    bench.datapath.remove_rule(id).expect("removed");
-    // The bounds are for the relay on an idle host with TCX; elsewhere they are only shown.
-    let is_bound = kind == HoldingKind::Relay && holding_kinds(&bench.capabilities).len() == 1;
-    let target = |bound| is_bound.then_some(Target::AtMost(bound));
-    let name = format!("{kind}, {milliseconds} ms: error of the delay");
-    bench.note(format!("{name}, half"), quantile(&errors, 0.5), "us", target(60.0));
-    bench.note(format!("{name}, 99 of 100"), quantile(&errors, 0.99), "us", target(300.0));
+    let errors = errors(bench, milliseconds, base);
+    let report = bench.datapath.remove_rule(id).expect("removed").report;
+    let bound = |bound| is_bound(bench, kind, milliseconds).then_some(Target::AtMost(bound));
+    let bounds = [bound(60.0), bound(300.0)];
+    let name = format!("{kind}, {milliseconds} ms: round trip later than asked");
+    note_errors(bench, &name, &errors, bounds);
+    let Some(lateness) = report.delay.map(|delay| delay.lateness) else { return };
+    for (words, ratio, bound) in [("half", 0.5, bounds[0]), ("99 of 100", 0.99, bounds[1])] {
+        let late = lateness.quantile(ratio).unwrap_or_default().as_secs_f64() * 1e6;
+        bench.note(format!("{kind}, {milliseconds} ms: left later than due, {words}"), late, "us", bound);
+    }
 }
 
-fn loss_share(bench: &mut Bench, kind: HoldingKind, ratio: f64) {
-    let effects = Effects { loss: Some(Loss::Random(ratio)), ..delayed(1) };
-    let id = bench.datapath.add_rule(rule(&bench.hosts.left, Hook::Ingress, effects, Some(kind)));
-    let id = id.expect("a rule").id;
-    let flight = Flight { count: LOST_AMONG, interval: Duration::ZERO, quiet: Duration::from_millis(300) };
-    flight.run(&bench.hosts.left, &bench.hosts.right);
-    let counters = bench.datapath.remove_rule(id).expect("removed").report.counters;
-    let inside = fits(counters.dropped, counters.matched, ratio) && counters.unintended == 0;
-    let found = counters.dropped as f64 / counters.matched as f64;
-    let name = format!("{kind}, loss {ratio}: lost of {} (1 = inside 99.9 %)", counters.matched);
-    bench.note(format!("{name}: {found:.5}"), f64::from(u8::from(inside)), "", Some(Target::AtLeast(1.0)));
+/// The bounds are for the relay on the machine's own kernel; elsewhere they are only shown.
+fn is_bound(bench: &Bench, kind: HoldingKind, milliseconds: u64) -> bool {
+    kind == HoldingKind::Relay && milliseconds > 0 && bench.kinds().len() == 1
+}
+
+/// netem on the sender's own interface, as everybody does it.
+fn by_yardstick(bench: &mut Bench, milliseconds: u64, base: f64) {
+    let delay = Duration::from_millis(milliseconds);
+    let Some(_netem) = Yardstick::delay(&bench.capabilities, &bench.hosts.left, delay) else { return };
+    let errors = errors(bench, milliseconds, base);
+    let name = format!("netem itself, {milliseconds} ms: round trip later than asked");
+    note_errors(bench, &name, &errors, [None, None]);
+}
+
+fn errors(bench: &Bench, milliseconds: u64, base: f64) -> Vec<f64> {
+    let server = EchoServer::start(&bench.hosts.right);
+    let asked = milliseconds as f64 / 1e3;
+    let trips = server.round_trips(&bench.hosts.left, trips(milliseconds));
+    seconds(&trips).into_iter().map(|trip| (trip - base - asked) * 1e6).collect()
+}
+
+fn note_errors(bench: &mut Bench, name: &str, errors: &[f64], [half, most]: [Option<Target>; 2]) {
+    bench.note(format!("{name}, half"), quantile(errors, 0.5), "us", half);
+    bench.note(format!("{name}, 99 of 100"), quantile(errors, 0.99), "us", most);
+    bench.note(format!("{name}, all"), quantile(errors, 1.0), "us", None);
+}
+
+/// An error counts by its size, early or late.
+fn compare_with_netem(bench: &mut Bench) {
+    for milliseconds in [10, 100] {
+        let of = |who: &str| {
+            bench.value(&format!("{who}, {milliseconds} ms: round trip later than asked, half")).map(f64::abs)
+        };
+        if let (Some(ours), Some(netem)) = (of("edt"), of("netem itself")) {
+            let name = format!("edt / netem itself at {milliseconds} ms: median error");
+            bench.note(name, ours / netem, "", Some(Target::AtMost(1.0)));
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! `make bench`: what the datapath costs and how exact it is, as ratios within one run, because the
-//! figures of a shared machine mean little on their own. Prints a table and writes it as JSON.
+//! figures of a shared machine mean little on their own. Prints a table and writes it as JSON. Words on the
+//! command line name the parts to be measured; without any, all are.
 //!
 //! Everything is measured between two hosts on a bridge; variants take turns, and medians are compared.
 #![expect(
@@ -10,13 +11,20 @@
 )]
 
 mod exactness;
+mod loss;
+mod many_rules;
 mod onset;
+mod small_packets;
 mod throughput;
+mod yardstick;
 
-use std::{fs, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
-use faultd_kernel::{datapath::Datapath, probe::Capabilities};
-use faultd_testkit::{capabilities, ebpf_object, hosts::VethPairHosts};
+use faultd_kernel::{
+    datapath::{Datapath, HoldingKind},
+    probe::Capabilities,
+};
+use faultd_testkit::{capabilities, ebpf_object, hosts::VethPairHosts, rules::holding_kinds};
 use serde_json::{Value, json};
 
 /// A datapath and two hosts.
@@ -58,6 +66,16 @@ impl Target {
 }
 
 impl Bench {
+    /// The devices that this kernel has, best first.
+    fn kinds(&self) -> Vec<HoldingKind> {
+        holding_kinds(&self.capabilities)
+    }
+
+    /// A figure that was noted.
+    fn value(&self, name: &str) -> Option<f64> {
+        self.figures.iter().find(|figure| figure.name == name).map(|figure| figure.value)
+    }
+
     fn note(&mut self, name: impl Into<String>, value: f64, unit: &'static str, target: Option<Target>) {
         let figure = Figure { name: name.into(), value, unit, target };
         println!("{}", line(&figure));
@@ -70,19 +88,35 @@ fn line(figure: &Figure) -> String {
         let met = if target.is_met(figure.value) { "reached" } else { "MISSED" };
         format!("{:>10}  {met}", target.text())
     });
-    format!("{:<58} {:>12.3} {:<6} {verdict}", figure.name, figure.value, figure.unit)
+    format!("{:<66} {:>12.3} {:<6} {verdict}", figure.name, figure.value, figure.unit)
 }
+
+type Part = fn(&mut Bench);
+
+const PARTS: [(&str, Part); 6] = [
+    ("exactness", exactness::measure),
+    ("onset", onset::measure),
+    ("loss", loss::measure),
+    ("small-packets", small_packets::measure),
+    ("throughput", throughput::measure),
+    ("many-rules", many_rules::measure),
+];
 
 fn main() {
     let capabilities = capabilities("the benchmark").expect("a kernel that faultd works on");
     let datapath = Datapath::start(&ebpf_object(), &capabilities).expect("a datapath");
+    datapath.keep_spare();
     let hosts = VethPairHosts::create();
     datapath.prepare_interface(&hosts.left.outside).expect("ready");
     println!("Linux {}", capabilities.kernel_release);
     let mut bench = Bench { datapath, hosts, capabilities, figures: Vec::new() };
-    exactness::measure(&mut bench);
-    onset::measure(&mut bench);
-    throughput::measure(&mut bench);
+    let asked: Vec<String> = env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    for (name, measure) in PARTS {
+        if asked.is_empty() || asked.iter().any(|word| word == name) {
+            println!("-- {name}");
+            measure(&mut bench);
+        }
+    }
     write(&bench);
     bench.datapath.shutdown().expect("a clean end");
 }

@@ -1,93 +1,101 @@
-//! From the call to the first packet that meets the rule, on an interface that was made ready.
+//! From the call to the first packet that meets the rule: on an interface that was made ready, and on one
+//! that no rule was ever on.
 
 use std::{
+    net::UdpSocket,
     sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use faultd_kernel::{
     clock,
-    datapath::{HoldingKind, Hook, Network, RulePlan, Selector},
+    datapath::{Datapath, HoldingKind, Hook, RulePlan},
 };
 use faultd_testkit::{
-    measure::{EchoServer, bind_udp},
-    rules::{delayed, holding_kinds, lossy, rule},
+    hosts::{Host, VethPairHosts},
+    measure::bind_udp,
+    rules::{delayed, lossy, rule},
 };
 
-use crate::{Bench, Target, median, quantile};
+use crate::{Bench, Target, quantile};
 
 const REPEATS: u32 = 50;
-const MANY: u32 = 10_000;
+const REPEATS_WITH_NEW_HOSTS: u32 = 15;
+/// After this a datapath has loaded what it keeps for the next namespace.
+const AT_REST: Duration = Duration::from_secs(1);
+/// Within this the first packet has met the rule.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(crate) fn measure(bench: &mut Bench) {
-    let kinds = holding_kinds(&bench.capabilities);
-    let loss = rule(&bench.hosts.left, Hook::Ingress, lossy(1.0), None);
-    onset(bench, "loss 100 %", &loss);
-    for kind in kinds.into_iter().filter(|kind| *kind != HoldingKind::Netem) {
-        let plan = rule(&bench.hosts.left, Hook::Ingress, delayed(1), Some(kind));
-        onset(bench, &format!("delay by {kind}"), &plan);
+    let mut faults = vec![("loss 100 %".to_owned(), lossy(1.0), None)];
+    let kinds = bench.kinds().into_iter().filter(|kind| *kind != HoldingKind::Netem);
+    faults.extend(kinds.map(|kind| (format!("delay by {kind}"), delayed(1), Some(kind))));
+    for (name, effects, kind) in faults {
+        let plan = |host: &Host| rule(host, Hook::Ingress, effects.clone(), kind);
+        let ready = on_one_interface(bench, &plan(&bench.hosts.left));
+        note(bench, &format!("onset of {name}, made ready"), &ready);
+        let new = on_new_interfaces(bench, &plan);
+        note(bench, &format!("onset of {name}, on a new interface"), &new);
     }
-    many_rules(bench);
 }
 
-fn onset(bench: &mut Bench, name: &str, plan: &RulePlan) {
+fn note(bench: &mut Bench, name: &str, onsets: &[f64]) {
+    bench.note(format!("{name}, half"), quantile(onsets, 0.5), "ms", None);
+    bench.note(format!("{name}, 99 of 100"), quantile(onsets, 0.99), "ms", Some(Target::AtMost(5.0)));
+}
+
+fn on_one_interface(bench: &Bench, plan: &RulePlan) -> Vec<f64> {
+    with_traffic(&bench.hosts, || (0..REPEATS).map(|_repeat| onset(&bench.datapath, plan)).collect())
+}
+
+fn on_new_interfaces(bench: &Bench, plan: &impl Fn(&Host) -> RulePlan) -> Vec<f64> {
+    let once = |_repeat| {
+        let hosts = VethPairHosts::create();
+        std::thread::sleep(AT_REST);
+        with_traffic(&hosts, || onset(&bench.datapath, &plan(&hosts.left)))
+    };
+    (0..REPEATS_WITH_NEW_HOSTS).map(once).collect()
+}
+
+/// Does something while packets go from left to right, one every 20 us or so.
+fn with_traffic<T>(hosts: &VethPairHosts, work: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
-    let sender = bind_udp(&bench.hosts.left);
-    let address = (bench.hosts.right.address, 9);
-    let mut onsets = Vec::new();
+    let sender = bind_udp(&hosts.left);
+    let receiver = bind_udp(&hosts.right);
+    let address = receiver.local_addr().expect("an address");
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let _refused = sender.send_to(&[0; 64], address);
-                std::thread::sleep(Duration::from_micros(20));
-            }
-        });
-        for _repeat in 0..REPEATS {
-            let commanded_ns = clock::monotonic_ns();
-            let id = bench.datapath.add_rule(plan.clone()).expect("a rule").id;
-            std::thread::sleep(Duration::from_millis(5));
-            let report = bench.datapath.remove_rule(id).expect("removed").report;
-            let first_ns = report.first_affected_at_ns.expect("a packet");
-            onsets.push(first_ns.saturating_sub(commanded_ns) as f64 / 1e6);
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    bench.note(format!("onset of {name}, half"), quantile(&onsets, 0.5), "ms", None);
-    bench.note(
-        format!("onset of {name}, 99 of 100"),
-        quantile(&onsets, 0.99),
-        "ms",
-        Some(Target::AtMost(5.0)),
-    );
+        scope.spawn(|| send_until(&stop, &sender, address));
+        let _stopping = Stopping(&stop);
+        std::thread::sleep(Duration::from_millis(10));
+        work()
+    })
 }
 
-/// Round trips under one of 10 000 rules, each for another peer, against those under one alone.
-fn many_rules(bench: &mut Bench) {
-    let server = EchoServer::start(&bench.hosts.right);
-    let peer = |number: u32| Network::host(std::net::Ipv4Addr::from_bits(0x0a00_0000 + number).into());
-    let plan = |number| RulePlan {
-        selector: Selector { peers: vec![peer(number)], ..Selector::default() },
-        ..rule(&bench.hosts.left, Hook::Ingress, lossy(1.0), None)
-    };
-    let trip = |bench: &Bench| {
-        let trips = server.round_trips(&bench.hosts.left, 2000);
-        median(trips.into_iter().map(|trip| trip.as_secs_f64() * 1e6).collect())
-    };
-    let first = bench.datapath.add_rule(plan(0)).expect("a rule").id;
-    let alone = trip(bench);
-    let start = std::time::Instant::now();
-    let others: Vec<_> =
-        (1..MANY).map(|number| bench.datapath.add_rule(plan(number)).expect("a rule").id).collect();
-    let added = start.elapsed().as_secs_f64();
-    let among = trip(bench);
-    for id in others.into_iter().chain([first]) {
-        bench.datapath.remove_rule(id).expect("removed");
+/// Ends the traffic also where the work fails.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
-    bench.note(
-        "10 000 rules: round trip / that under one rule",
-        among / alone,
-        "",
-        Some(Target::AtMost(1.05)),
-    );
-    bench.note("10 000 rules: added in", added, "s", None);
+}
+
+fn send_until(stop: &AtomicBool, sender: &UdpSocket, address: std::net::SocketAddr) {
+    while !stop.load(Ordering::Relaxed) {
+        let _refused = sender.send_to(&[0; 64], address);
+        std::thread::sleep(Duration::from_micros(20));
+    }
+}
+
+/// Milliseconds from the call to the first packet.
+fn onset(datapath: &Datapath, plan: &RulePlan) -> f64 {
+    let commanded_ns = clock::monotonic_ns();
+    let id = datapath.add_rule(plan.clone()).expect("a rule").id;
+    let give_up = Instant::now() + PATIENCE;
+    let first = || datapath.report(id).expect("a report").first_affected_at_ns;
+    while first().is_none() && Instant::now() < give_up {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let first_ns = datapath.remove_rule(id).expect("removed").report.first_affected_at_ns;
+    first_ns.expect("a packet that met the rule").saturating_sub(commanded_ns) as f64 / 1e6
 }

@@ -20,6 +20,7 @@ mod proof;
 mod rule;
 mod selector;
 mod slots;
+mod spare;
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
@@ -53,8 +54,9 @@ pub use self::{
 pub use crate::holding::{HoldingKind, HoldingStatistics};
 
 use self::{
-    instance::{Claim, Instance},
+    instance::{AttachKinds, Claim, Freshness, Instance},
     lease::LeaseKeeper,
+    spare::Spare,
 };
 
 /// How long the end of a datapath waits for packets that the kernel still holds.
@@ -79,8 +81,8 @@ struct Shared {
 }
 
 struct State {
-    object: Vec<u8>,
-    attach: AttachKind,
+    spare: Spare,
+    attach: AttachKinds,
     /// The device that rules most likely need.
     likely_holding: Option<HoldingKind>,
     instances: HashMap<Namespace, Instance>,
@@ -123,7 +125,8 @@ impl Datapath {
         } else {
             available(&capabilities.tap).then_some(HoldingKind::Relay)
         };
-        Self::start_with(ebpf_object, attach, likely_holding)
+        let devices = if available(&capabilities.clsact) { AttachKind::Clsact } else { attach };
+        Self::start_attaching(ebpf_object, AttachKinds { hooks: attach, devices }, likely_holding)
     }
 
     /// As [`Datapath::start`], with programs attached in the way that the caller says, and with that
@@ -133,8 +136,17 @@ impl Datapath {
         attach: AttachKind,
         likely_holding: Option<HoldingKind>,
     ) -> Result<Self, DatapathError> {
+        let attach = AttachKinds { hooks: attach, devices: attach };
+        Self::start_attaching(ebpf_object, attach, likely_holding)
+    }
+
+    fn start_attaching(
+        ebpf_object: &[u8],
+        attach: AttachKinds,
+        likely_holding: Option<HoldingKind>,
+    ) -> Result<Self, DatapathError> {
         let state = State {
-            object: ebpf_object.to_vec(),
+            spare: Spare::of(ebpf_object),
             attach,
             likely_holding,
             instances: HashMap::new(),
@@ -154,9 +166,15 @@ impl Datapath {
         Ok(Self { shared, drain_thread: Some(drain_thread) })
     }
 
+    /// Keeps one more object loaded than there are namespaces with rules, from soon on, so that the first
+    /// rule in a namespace does not wait for the verifier.
+    pub fn keep_spare(&self) {
+        self.shared.lock().spare.keep();
+    }
+
     /// How programs are attached.
     pub fn attach_kind(&self) -> AttachKind {
-        self.shared.lock().attach
+        self.shared.lock().attach.hooks
     }
 
     /// Gets a namespace ready for rules, the next of which then takes effect in a fraction of the time:
@@ -390,11 +408,11 @@ impl State {
             self.rules.remove(&id).ok_or(DatapathError::UnknownRule(id))?;
         let namespace = plan.interface.namespace;
         let instance = self.instances.get_mut(&namespace).ok_or(DatapathError::UnknownRule(id))?;
-        let report = instance.report(&claim);
+        let report = instance.report(&claim, Freshness::Now);
         let (drained, mut errors) = instance.begin_end(&claim);
         let cleared_at_ns = clock::monotonic_ns();
         // Once more, for what was on its way; if that is not possible any more, what was known before.
-        let report = instance.report(&claim).or(report);
+        let report = instance.report(&claim, Freshness::Now).or(report);
         let longest = instance::longest_drain(drained);
         let until_ns = cleared_at_ns.saturating_add(clock::nanoseconds(longest));
         self.draining.push(Draining { until_ns, drained, gone_at_ns: None, namespace, claim });
@@ -411,7 +429,7 @@ impl State {
     fn report(&self, namespace: &Namespace, claim: &Claim) -> Result<RuleReport, DatapathError> {
         self.instances
             .get(namespace)
-            .map_or_else(|| Ok(RuleReport::default()), |instance| instance.report(claim))
+            .map_or_else(|| Ok(RuleReport::default()), |instance| instance.report(claim, Freshness::Recent))
     }
 
     fn finish_drained(&mut self, now_ns: u64) -> Vec<DatapathError> {
@@ -442,7 +460,7 @@ impl State {
         match self.instances.entry(namespace.clone()) {
             Entry::Occupied(loaded) => Ok(loaded.into_mut()),
             Entry::Vacant(place) => {
-                let instance = Instance::load(namespace, &self.object, self.attach)?;
+                let instance = Instance::new(namespace, self.spare.take()?, self.attach);
                 self.leases.keep(instance.lease())?;
                 Ok(place.insert(instance))
             }

@@ -50,7 +50,7 @@ impl HoldingDevice for EdtPair {
         Drained::WhenDue
     }
 
-    fn unintended_drops(&self, _slot: u32) -> u64 {
+    fn drops_of_anybody(&self) -> u64 {
         self.statistics().unintended_drops
     }
 

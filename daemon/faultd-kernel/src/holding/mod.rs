@@ -8,6 +8,7 @@ mod netem;
 mod pair;
 mod relay;
 mod spoil;
+mod wake_ahead;
 
 use std::{fmt, io, time::Duration};
 
@@ -146,9 +147,14 @@ pub(crate) trait HoldingDevice: Send {
     /// Makes packets of the slot go as far as that is possible.
     fn release(&mut self, slot: u32) -> Drained;
 
-    /// Packets that may have been of the slot and were lost since the device is there although nobody
-    /// asked for it. A device that cannot tell whose packets it lost tells of all.
-    fn unintended_drops(&self, slot: u32) -> u64;
+    /// Packets of the slot that were lost since the device is there although nobody asked for it, as far
+    /// as the device can tell whose they were.
+    fn drops_of(&self, _slot: u32) -> u64 {
+        0
+    }
+
+    /// Packets that were lost likewise and may have been anybody's. The kernel has to be asked.
+    fn drops_of_anybody(&self) -> u64;
 
     /// What the device did so far.
     fn statistics(&self) -> HoldingStatistics;

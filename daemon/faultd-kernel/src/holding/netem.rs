@@ -90,7 +90,7 @@ impl HoldingDevice for NetemPair {
         Drained::WhenEmpty { within: longest }
     }
 
-    fn unintended_drops(&self, _slot: u32) -> u64 {
+    fn drops_of_anybody(&self) -> u64 {
         self.statistics().unintended_drops
     }
 

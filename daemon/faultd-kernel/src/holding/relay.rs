@@ -21,6 +21,7 @@ use super::{
     DEVICE_MTU, DEVICE_QUEUE, Drained, HoldingDevice, HoldingError, HoldingStatistics, Terminals,
     delay_line::{DelayLine, HeldFrame},
     disable_ipv6, spoil,
+    wake_ahead::WakeAhead,
 };
 use crate::{
     clock,
@@ -34,11 +35,15 @@ use crate::{
 /// Frames in memory: more than this, and the newest are lost.
 const BYTE_LIMIT: usize = 128 << 20;
 
-/// A sleeping thread wakes up about this much late, so it is woken earlier and spins for the rest.
-const WAKE_EARLY_NS: u64 = 40_000;
-
 /// Frames read in one go before those that are due get their turn.
 const READ_BATCH: usize = 64;
+
+/// Frames longer than this stay in the memory that they were read into; shorter ones are copied, which
+/// costs less than what of that memory they would leave unused.
+const LONGEST_COPIED: usize = LARGEST_FRAME / 4;
+
+/// Buffers for frames that are kept when nothing is in them, for the next ones.
+const MOST_SPARE_BUFFERS: usize = 64;
 
 /// How long the relay's thread may take to answer before it is taken for dead.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
@@ -84,10 +89,8 @@ enum Command {
 impl Relay {
     /// Makes the TAP device in `namespace`, switches it on and starts the thread that serves it.
     pub(crate) fn start(namespace: &Namespace, name: String) -> Result<Self, HoldingError> {
-        let device = namespace
-            .run(|| tap::create(&name).inspect(|_device| disable_ipv6(&name)))?
-            .map_err(HoldingError::Tap)?;
-        let link_index = configure(namespace, &name)?;
+        let (device, link_index) = namespace.run(|| create(&name))?.map_err(HoldingError::Tap)?;
+        link::set_sizes_and_up(namespace, link_index, DEVICE_MTU, DEVICE_QUEUE)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
         let wake = wake.map_err(|error| HoldingError::Relay(error.into()))?;
         let shared = Arc::new(Shared::new());
@@ -126,12 +129,11 @@ impl Relay {
     }
 }
 
-fn configure(namespace: &Namespace, name: &str) -> Result<u32, HoldingError> {
-    let found = link::find(namespace, name)?;
-    let device = found.ok_or_else(|| crate::netlink::NetlinkError::Missing(format!("TAP device {name}")))?;
-    link::set_sizes(namespace, device.index, DEVICE_MTU, DEVICE_QUEUE)?;
-    link::set_up(namespace, device.index)?;
-    Ok(device.index)
+/// Makes the device in the namespace of the calling thread; its index.
+fn create(name: &str) -> io::Result<(File, u32)> {
+    let device = tap::create(name)?;
+    disable_ipv6(name);
+    Ok((device, link::index_here(name)?))
 }
 
 impl HoldingDevice for Relay {
@@ -162,13 +164,18 @@ impl HoldingDevice for Relay {
         Drained::Now
     }
 
-    fn unintended_drops(&self, slot: u32) -> u64 {
+    fn drops_of(&self, slot: u32) -> u64 {
         self.shared.slot(slot).map_or(0, |state| state.unintended_drops.load(Relaxed))
+    }
+
+    /// Frames that found the queue of the device full, because this thread could not keep up.
+    fn drops_of_anybody(&self) -> u64 {
+        link::transmit_drops(&self.namespace, &[self.terminals.entrance_index])
     }
 
     fn statistics(&self) -> HoldingStatistics {
         let in_relay: u64 = self.shared.slots.iter().map(|state| state.unintended_drops.load(Relaxed)).sum();
-        let in_device = link::transmit_drops(&self.namespace, &[self.terminals.entrance_index]);
+        let in_device = self.drops_of_anybody();
         let returned = self.shared.returned.load(Relaxed);
         HoldingStatistics {
             waiting: self.shared.waiting.load(Relaxed),
@@ -229,7 +236,10 @@ struct Worker {
     commands: mpsc::Receiver<Command>,
     shared: Arc<Shared>,
     line: DelayLine,
-    buffer: Vec<u8>,
+    wake_ahead: WakeAhead,
+    /// What the next frame is read into.
+    buffer: Box<[u8]>,
+    spare_buffers: Vec<Box<[u8]>>,
     /// The device went with its namespace: reading it fails at once and for ever, and this thread,
     /// which comes before others, would do nothing else.
     device_is_gone: bool,
@@ -237,8 +247,17 @@ struct Worker {
 
 impl Worker {
     fn new(device: File, wake: OwnedFd, commands: mpsc::Receiver<Command>, shared: Arc<Shared>) -> Self {
-        let (line, buffer) = (DelayLine::new(BYTE_LIMIT), vec![0; LARGEST_FRAME]);
-        Self { device, wake, commands, shared, line, buffer, device_is_gone: false }
+        Self {
+            device,
+            wake,
+            commands,
+            shared,
+            line: DelayLine::new(BYTE_LIMIT),
+            wake_ahead: WakeAhead::new(),
+            buffer: new_buffer(),
+            spare_buffers: Vec::new(),
+            device_is_gone: false,
+        }
     }
 
     fn run(mut self) {
@@ -279,10 +298,22 @@ impl Worker {
 
     fn hold(&mut self, length: usize) {
         let Some(held) = self.buffer.get_mut(..length).and_then(unwrap_frame) else { return };
-        let released = self.shared.slot(held.slot).is_none_or(|state| state.released.load(Relaxed));
+        let state = self.shared.slot(held.slot);
+        let released = state.is_none_or(|state| state.released.load(Relaxed));
         let due_ns = if released { clock::monotonic_ns() } else { held.due_ns };
-        if !self.line.push(held.slot, due_ns, held.frame) {
-            self.shared.count_drop(held.slot);
+        let is_copied = length <= LONGEST_COPIED;
+        let needed = if is_copied { length } else { self.buffer.len() };
+        if !self.line.has_room_for(needed) {
+            return self.shared.count_drop(held.slot);
+        }
+        if is_copied {
+            let copy: Box<[u8]> = self.buffer.get(held.start..length).unwrap_or_default().into();
+            let end = copy.len();
+            self.line.push(held.slot, due_ns, copy, 0, end);
+        } else {
+            let next = self.spare_buffers.pop().unwrap_or_else(new_buffer);
+            let full = std::mem::replace(&mut self.buffer, next);
+            self.line.push(held.slot, due_ns, full, held.start, length);
         }
     }
 
@@ -290,20 +321,23 @@ impl Worker {
         loop {
             let now_ns = clock::monotonic_ns();
             let Some(frame) = self.line.pop_due(now_ns) else { break };
-            self.write(&frame, now_ns);
+            self.write(frame, now_ns);
         }
         self.shared.waiting.store(u64::try_from(self.line.len()).unwrap_or(u64::MAX), Relaxed);
     }
 
-    fn write(&mut self, frame: &HeldFrame, now_ns: u64) {
-        if self.device.write(&frame.bytes).is_err() {
+    fn write(&mut self, frame: HeldFrame, now_ns: u64) {
+        if self.device.write(frame.bytes()).is_ok() {
+            let late_ns = now_ns.saturating_sub(frame.due_ns);
+            self.shared.lateness_max_ns.fetch_max(late_ns, Relaxed);
+            self.shared.lateness_sum_ns.fetch_add(late_ns, Relaxed);
+            self.shared.returned.fetch_add(1, Relaxed);
+        } else {
             self.shared.count_drop(frame.slot);
-            return;
         }
-        let late_ns = now_ns.saturating_sub(frame.due_ns);
-        self.shared.lateness_max_ns.fetch_max(late_ns, Relaxed);
-        self.shared.lateness_sum_ns.fetch_add(late_ns, Relaxed);
-        self.shared.returned.fetch_add(1, Relaxed);
+        if frame.buffer.len() == LARGEST_FRAME && self.spare_buffers.len() < MOST_SPARE_BUFFERS {
+            self.spare_buffers.push(frame.buffer);
+        }
     }
 
     /// The slot is released already, so that what is read here is due at once.
@@ -314,20 +348,35 @@ impl Worker {
         self.write_due();
     }
 
-    /// Sleeps until a frame arrives, a command comes or a frame is due.
-    fn wait(&self) {
-        let Some(due_ns) = self.line.next_due_ns() else { return self.sleep(None) };
-        let remaining_ns = due_ns.saturating_sub(clock::monotonic_ns());
-        if remaining_ns > WAKE_EARLY_NS {
-            self.sleep(Some(remaining_ns.saturating_sub(WAKE_EARLY_NS)));
-        } else {
-            while clock::monotonic_ns() < due_ns {
-                std::hint::spin_loop();
-            }
+    /// Waits until a frame arrives, a command comes or a frame is due.
+    fn wait(&mut self) {
+        let Some(due_ns) = self.line.next_due_ns() else {
+            self.sleep(None);
+            return;
+        };
+        let now_ns = clock::monotonic_ns();
+        let wake_ns = due_ns.saturating_sub(self.wake_ahead.ahead_ns(now_ns));
+        if wake_ns <= now_ns {
+            self.wait_awake(now_ns);
+        } else if self.sleep(Some(wake_ns.saturating_sub(now_ns))) {
+            self.wake_ahead.woken_late_by(clock::monotonic_ns().saturating_sub(wake_ns));
         }
     }
 
-    fn sleep(&self, limit_ns: Option<u64>) {
+    /// Until the next frame is due; those that arrive meanwhile are taken in.
+    fn wait_awake(&mut self, since_ns: u64) {
+        let mut now_ns = since_ns;
+        while self.line.next_due_ns().is_some_and(|due_ns| now_ns < due_ns) {
+            if self.read_frames(1) == 0 {
+                std::hint::spin_loop();
+            }
+            now_ns = clock::monotonic_ns();
+        }
+        self.wake_ahead.waited_awake(now_ns.saturating_sub(since_ns));
+    }
+
+    /// Whether the sleep ended because its time was over, and for no other reason.
+    fn sleep(&self, limit_ns: Option<u64>) -> bool {
         let limit = limit_ns.map(|limit_ns| clock::timespec(Duration::from_nanos(limit_ns)));
         let mut ready = [
             PollFd::from_borrowed_fd(self.device.as_fd(), PollFlags::IN),
@@ -335,27 +384,32 @@ impl Worker {
         ];
         let watched = if self.device_is_gone { &mut ready[1..] } else { &mut ready[..] };
         // An interrupted or failed poll only means to look again.
-        let _ = poll(watched, limit.as_ref());
+        let is_over = matches!(poll(watched, limit.as_ref()), Ok(0));
         let [_device, wake] = ready;
         if wake.revents().contains(PollFlags::IN) {
             let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         }
+        is_over
     }
 }
 
-/// A frame as it is to be written back, and what was said about it.
-#[derive(Debug, PartialEq, Eq)]
-struct Unwrapped<'a> {
+fn new_buffer() -> Box<[u8]> {
+    vec![0; LARGEST_FRAME].into_boxed_slice()
+}
+
+/// What was said about a frame, and where it begins, ready to be written back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Unwrapped {
     due_ns: u64,
     slot: u32,
-    frame: &'a [u8],
+    start: usize,
 }
 
 /// Takes a frame apart: offload header, our header, the tag that the device inserted behind it, the frame.
 /// Puts it together again as the device wants it: offload header, addresses, tag, rest. The offload
 /// header counts from the start of the frame, which moves by as much as our header is longer than nothing.
 /// Nothing for what the programs did not send here: it has no way back.
-fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped<'_>> {
+fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped> {
     const TAG_AT: usize = OFFLOAD_HEADER + RELAY_HEADER;
     const FRAME_AT: usize = TAG_AT + TAG;
     /// What lies in front of the new frame is not used any more.
@@ -376,7 +430,7 @@ fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped<'_>> {
     if control & TAG_CORRUPT != 0 {
         spoil::spoil(frame, chance);
     }
-    Some(Unwrapped { due_ns, slot: control & TAG_SLOT, frame })
+    Some(Unwrapped { due_ns, slot: control & TAG_SLOT, start: NEW_AT })
 }
 
 fn with_slot_only(tag: [u8; TAG]) -> [u8; TAG] {
@@ -415,7 +469,8 @@ mod tests {
     #[test]
     fn a_frame_goes_back_with_its_tag_behind_the_addresses() {
         let mut bytes = from_device(0x0ffe);
-        let Unwrapped { due_ns, slot, frame } = unwrap_frame(&mut bytes).expect("a frame");
+        let Unwrapped { due_ns, slot, start } = unwrap_frame(&mut bytes).expect("a frame");
+        let frame = &bytes[start..];
         assert_eq!((due_ns, slot), (123_456_789, 0xffe));
         assert_eq!(frame.len(), OFFLOAD_HEADER + 4 + 60);
         assert_eq!(frame[2..4], (54 + 4_u16).to_ne_bytes());
@@ -430,9 +485,10 @@ mod tests {
     fn a_frame_to_be_spoilt_differs_by_one_bit_and_its_tag_does_not_say_so() {
         let mut sound = from_device(5);
         let mut marked = from_device(5 | TAG_CORRUPT as u16);
-        let sound = unwrap_frame(&mut sound).expect("a frame").frame.to_vec();
-        let spoilt = unwrap_frame(&mut marked).expect("a frame").frame;
-        let bits: u32 = sound.iter().zip(spoilt).map(|(one, other)| (one ^ other).count_ones()).sum();
+        let start = unwrap_frame(&mut sound).expect("a frame").start;
+        assert_eq!(unwrap_frame(&mut marked).expect("a frame").start, start);
+        let bits: u32 =
+            sound[start..].iter().zip(&marked[start..]).map(|(one, other)| (one ^ other).count_ones()).sum();
         assert_eq!(bits, 1);
     }
 

@@ -6,7 +6,10 @@ use faultd_abi::{
     HOOK_HAS_NETWORKS, HOOK_HAS_PEERS, HOOK_LEAVES_TARGET, HOOK_NAMES_PORTS, RULES_PER_LIST, RuleList,
 };
 
-use super::{Claim, HookKey, HookState, Instance};
+use super::{
+    Claim, Instance,
+    hooks::{HookKey, HookState},
+};
 use crate::datapath::{
     DatapathError, RulePlan, Selector,
     competition::{Audience, Overcrowded, Rank},
