@@ -2,10 +2,11 @@
 
 use std::{error::Error, fs, path::Path, time::Duration};
 
+use aya::Ebpf;
 use thiserror::Error;
 
 use crate::{
-    datapath::{AttachKind, Hook, attachment::Attacher, instance, object},
+    datapath::{AttachKind, DatapathError, Hook, attachment::Attacher, instance, object},
     link::{self, Link},
     namespace::{Namespace, NamespaceError},
     netlink::{Netlink, NetlinkError},
@@ -88,15 +89,17 @@ pub fn probe(ebpf_object: &[u8]) -> Result<Capabilities, ProbeError> {
     let scratch = Namespace::create_anonymous()?;
     let veth = link::create_veth(&scratch, PROBE_LINK, &scratch, PROBE_PEER)?;
     let netlink = Netlink::of(&scratch);
+    // The verifier takes its time: what is loaded once is attached in both ways.
+    let mut loaded = object::load_object(ebpf_object);
     Ok(Capabilities {
         kernel_release: fs::read_to_string("/proc/sys/kernel/osrelease")
             .unwrap_or_default()
             .trim()
             .to_owned(),
         btf: probe_btf(),
-        programs: support(object::load_object(ebpf_object)),
-        tcx: probe_attach(ebpf_object, &scratch, &veth, AttachKind::Tcx),
-        clsact: probe_attach(ebpf_object, &scratch, &veth, AttachKind::Clsact),
+        programs: support(loaded.as_ref().map(drop)),
+        tcx: probe_attach(&mut loaded, &scratch, &veth, AttachKind::Tcx),
+        clsact: probe_attach(&mut loaded, &scratch, &veth, AttachKind::Clsact),
         tap: probe_tap(&scratch),
         fq: discipline("sch_fq", traffic_control::add_fq(&netlink, veth.index, FqOptions { limit: 1000 })),
         // On the other end, for a root queueing discipline is not added where there is one.
@@ -147,13 +150,20 @@ fn probe_btf() -> Support {
     }
 }
 
-fn probe_attach(object: &[u8], scratch: &Namespace, veth: &Link, kind: AttachKind) -> Support {
-    support(object::load_object(object).and_then(|mut ebpf| {
-        let mut attacher = Attacher::new(scratch.clone(), kind);
-        let program = instance::hook_program(Hook::Ingress);
-        let attachment = attacher.attach(&mut ebpf, program, veth.index, Hook::Ingress)?;
-        attacher.detach(attachment)
-    }))
+fn probe_attach(
+    loaded: &mut Result<Ebpf, DatapathError>,
+    scratch: &Namespace,
+    veth: &Link,
+    kind: AttachKind,
+) -> Support {
+    let ebpf = match loaded {
+        Ok(ebpf) => ebpf,
+        Err(error) => return Support::Missing { reason: error_chain(error) },
+    };
+    let mut attacher = Attacher::new(scratch.clone(), kind);
+    let program = instance::hook_program(Hook::Ingress);
+    let attached = attacher.attach(ebpf, program, veth.index, Hook::Ingress);
+    support(attached.and_then(|attachment| attacher.detach(attachment)))
 }
 
 fn probe_tap(scratch: &Namespace) -> Support {

@@ -14,11 +14,16 @@ use faultd::{
     leftovers::{self, LifeLock},
     metrics::{self, Metrics},
     plugins::Plugins,
+    readiness::Readiness,
     run::{Runs, experiment::Surroundings},
     target::{Targets, docker::ContainerEngine},
 };
 use faultd_api::names;
-use faultd_kernel::{datapath::Datapath, probe};
+use faultd_kernel::{
+    datapath::Datapath,
+    namespace::Namespace,
+    probe::{self, Capabilities},
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -90,7 +95,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
     }
 
     let metrics = Metrics::new()?;
-    let engine = engine::start(Datapath::start(EBPF_OBJECT, &capabilities)?, metrics.clone())?;
+    let engine = engine::start(datapath(&capabilities)?, metrics.clone())?;
+    let readiness = Readiness::new(engine.clone(), labs.clone());
+    for lab in labs.names() {
+        readiness.lab_is_up(&lab).await;
+    }
     let containers = ContainerEngine::from_environment();
     let targets = Targets::new(labs.clone(), containers.clone());
     let surroundings = Surroundings {
@@ -106,6 +115,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         targets,
         labs: labs.clone(),
         runs: runs.clone(),
+        readiness,
         doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered),
         capabilities,
     };
@@ -121,4 +131,15 @@ async fn run(options: Options) -> anyhow::Result<()> {
     // A socket that is left is replaced by the next start; one that cannot be removed is no failure.
     let _ = std::fs::remove_file(&options.socket);
     Ok(())
+}
+
+/// The datapath, ready for faults on containers, whose interfaces end in the daemon's own namespace.
+fn datapath(capabilities: &Capabilities) -> anyhow::Result<Datapath> {
+    let datapath = Datapath::start(EBPF_OBJECT, capabilities)?;
+    datapath.keep_spare();
+    let ready = Namespace::current().map(|here| datapath.prepare(&here));
+    if let Err(error) = ready.map_err(anyhow::Error::from).and_then(|ready| Ok(ready?)) {
+        tracing::warn!("the first fault on a container will take effect later: {error:#}");
+    }
+    Ok(datapath)
 }

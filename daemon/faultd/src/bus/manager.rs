@@ -23,6 +23,7 @@ use crate::{
     engine::{Application, EngineError, EngineHandle, FaultOwner, Selection},
     fault::{FaultSpec, backend},
     lab::Labs,
+    readiness::Readiness,
     run::Runs,
     target::Targets,
 };
@@ -38,6 +39,8 @@ pub struct Services {
     pub labs: Labs,
     /// Experiments.
     pub runs: Runs,
+    /// Makes the kernel ready for faults on labs.
+    pub readiness: Readiness,
     /// What the host can do.
     pub capabilities: Arc<Capabilities>,
     /// Reports on the host.
@@ -130,7 +133,9 @@ impl Manager {
     #[zbus(out_args("lab"))]
     async fn lab_up(&self, request: Dictionary) -> Result<Dictionary, Error> {
         let request: LabRequest = decode(request)?;
-        encode(&self.services.labs.up(&request).await.map_err(|error| of_lab(&error))?)
+        let lab = self.services.labs.up(&request).await.map_err(|error| of_lab(&error))?;
+        self.services.readiness.lab_is_up(&lab.name).await;
+        encode(&lab)
     }
 
     /// The labs that are up, their members asked for their roles.
@@ -143,6 +148,7 @@ impl Manager {
     async fn lab_down(&self, name: String) -> Result<(), Error> {
         let _hold = self.services.runs.keep_away_from(&name).map_err(|error| of_run(&error))?;
         self.clear(Selection::Lab(name.clone())).await?;
+        self.services.readiness.lab_goes_down(&name).await;
         self.services.labs.down(&name).await.map_err(|error| of_lab(&error))
     }
 

@@ -168,6 +168,12 @@ impl Labs {
         Ok(self.lab(name)?.cluster.clone())
     }
 
+    /// The names of the labs that are up.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.all().into_iter().map(|lab| lab.cluster.name.clone()).collect()
+    }
+
     /// The hosts that a full (`etcd/etcd0`) or short (`etcd0`) name could mean.
     #[must_use]
     pub fn hosts_named(&self, name: &str) -> Vec<ResolvedTarget> {
