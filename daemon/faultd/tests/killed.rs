@@ -38,6 +38,8 @@ struct Traffic {
     lab: String,
     from: Host,
     server: EchoServer,
+    /// What is ready for faults on the lab from its beginning: what is there without a fault.
+    ready: Vec<String>,
 }
 
 impl Traffic {
@@ -46,7 +48,8 @@ impl Traffic {
         let lab = daemon.lab_up();
         let (from, to) = (daemon.lab_host(&lab, 0), daemon.lab_host(&lab, 1));
         let server = EchoServer::start(&to);
-        let traffic = Self { daemon, lab, from, server };
+        let ready = rule_parts(&from.outside);
+        let traffic = Self { daemon, lab, from, server, ready };
         assert!(traffic.is_fast(), "without a fault");
         traffic
     }
@@ -79,8 +82,8 @@ impl Traffic {
     }
 
     fn assert_no_rule_is_left(&self) {
-        let gone = wait_until(Duration::from_secs(5), || rule_parts(&self.from.outside).is_empty());
-        assert!(gone, "left: {:?}", rule_parts(&self.from.outside));
+        let gone = wait_until(Duration::from_secs(5), || rule_parts(&self.from.outside) == self.ready);
+        assert!(gone, "left: {:?}, at first: {:?}", rule_parts(&self.from.outside), self.ready);
         assert_eq!(self.faults(), Value::Array(Vec::new()));
     }
 }
