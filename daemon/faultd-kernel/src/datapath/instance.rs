@@ -1,7 +1,7 @@
 //! The eBPF object of one namespace, loaded: its maps, its hooks, its devices. Interface indices are
 //! unique only within a namespace, so each has programs and maps of its own.
 
-mod lists;
+pub(super) mod lists;
 
 use std::{collections::HashMap, time::Duration};
 

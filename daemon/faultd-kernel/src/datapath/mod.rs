@@ -20,6 +20,8 @@ mod proof;
 mod rule;
 mod selector;
 mod slots;
+#[cfg(test)]
+mod verdict_tests;
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},

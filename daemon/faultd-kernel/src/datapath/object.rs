@@ -13,8 +13,8 @@ use aya::{
     },
 };
 use faultd_abi::{
-    DelayProof, Hook as AbiHook, HookState, InterfaceKey, JitterTable, NetworkKey, PeerKey, Rule,
-    RuleList, RuleState,
+    DelayProof, Hook as AbiHook, HookState, InterfaceKey, JitterTable, NetworkKey, PeerKey, Rule, RuleList,
+    RuleState,
 };
 
 use super::{DatapathError, Network, attachment::load_program};
@@ -107,7 +107,9 @@ impl Maps {
         if self.proofs.get(&slot, 0).is_ok() {
             return Ok(());
         }
-        self.insert_on_every_cpu("PROOFS", DelayProof::EMPTY, |maps, empty| maps.proofs.insert(slot, empty, 0))
+        self.insert_on_every_cpu("PROOFS", DelayProof::EMPTY, |maps, empty| {
+            maps.proofs.insert(slot, empty, 0)
+        })
     }
 
     fn insert_on_every_cpu<T: Copy + aya::Pod>(
@@ -177,6 +179,11 @@ impl Maps {
             written.map_err(DatapathError::map("HOOK_STATES"))?;
         }
         patiently(|| self.interfaces.insert(key, hook, 0)).map_err(DatapathError::map("INTERFACES"))
+    }
+
+    #[cfg(test)]
+    pub(super) fn hook_state(&self, key: InterfaceKey) -> Result<HookState, DatapathError> {
+        self.hook_states.get(&key, 0).map_err(DatapathError::map("HOOK_STATES"))
     }
 
     pub(super) fn remove_hook(&mut self, key: InterfaceKey) -> Result<(), DatapathError> {
