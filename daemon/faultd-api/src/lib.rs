@@ -25,3 +25,6 @@ pub mod run;
 pub mod shape;
 pub mod target;
 pub mod units;
+
+#[cfg(test)]
+mod text_properties;

@@ -17,6 +17,8 @@ mod jitter;
 mod lease;
 pub(crate) mod object;
 mod proof;
+#[cfg(test)]
+mod properties;
 mod rule;
 mod selector;
 mod slots;

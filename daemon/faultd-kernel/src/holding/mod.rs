@@ -3,6 +3,8 @@
 
 mod cutter;
 mod delay_line;
+#[cfg(test)]
+mod delay_line_properties;
 mod edt;
 mod netem;
 mod pair;

@@ -3,6 +3,7 @@
 //!
 //! A redirect is only a verdict here and is not carried out; a clone really is sent.
 
+mod any_rules;
 mod bench;
 mod frames;
 mod holding;
