@@ -17,6 +17,9 @@ pub mod dictionary;
 pub mod doctor;
 pub mod error;
 pub mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lab;
 pub mod names;
 pub mod proxy;

@@ -8,7 +8,7 @@ mod delay_line_properties;
 mod edt;
 mod netem;
 mod pair;
-mod relay;
+pub(crate) mod relay;
 mod spoil;
 
 use std::{fmt, io, time::Duration};

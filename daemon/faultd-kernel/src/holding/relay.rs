@@ -341,17 +341,17 @@ impl Worker {
 
 /// A frame as it is to be written back, and what was said about it.
 #[derive(Debug, PartialEq, Eq)]
-struct Unwrapped<'a> {
+pub(crate) struct Unwrapped<'a> {
     due_ns: u64,
-    slot: u32,
-    frame: &'a [u8],
+    pub(crate) slot: u32,
+    pub(crate) frame: &'a [u8],
 }
 
 /// Takes a frame apart: offload header, our header, the tag that the device inserted behind it, the frame.
 /// Puts it together again as the device wants it: offload header, addresses, tag, rest. The offload
 /// header counts from the start of the frame, which moves by as much as our header is longer than nothing.
 /// Nothing for what the programs did not send here: it has no way back.
-fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped<'_>> {
+pub(crate) fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped<'_>> {
     const TAG_AT: usize = OFFLOAD_HEADER + RELAY_HEADER;
     const FRAME_AT: usize = TAG_AT + TAG;
     /// What lies in front of the new frame is not used any more.
