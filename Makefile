@@ -8,13 +8,14 @@ ifndef V
 export CARGO_TERM_QUIET := true
 endif
 
-.PHONY: help demo test bench build guests check clean setup-demo setup-test
+.PHONY: help demo test bench fuzz build guests check clean setup-demo setup-test setup-fuzz
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    set up, build, and run the main job on a real etcd cluster (root or sudo)'
 	@echo 'make test    set up, build, and run every test (root or sudo)'
 	@echo 'make bench   measure the datapath on this kernel and a second one, into target/bench/ (root or sudo)'
+	@echo 'make fuzz    let every fuzz target run for 20 s (SECONDS=N for longer)'
 	@echo 'make build   eBPF programs, plugins, daemon and command line, into target/'
 	@echo 'make check   format, lints, licences, tidiness'
 	@echo 'make clean   remove everything that was built, the linker excepted'
@@ -28,6 +29,9 @@ test: setup-test guests
 
 bench: setup-test guests
 	@$(step) --last 'measuring the datapath' cargo xtask bench
+
+fuzz: setup-fuzz
+	@$(step) --last 'fuzzing' cargo xtask fuzz $(SECONDS)
 
 build: guests
 	@$(step) 'building faultd and faultctl' cargo build --release --package faultd --package faultctl
@@ -46,6 +50,9 @@ setup-demo:
 
 setup-test:
 	@$(step) 'looking for what the tests need' xtask/setup.sh test
+
+setup-fuzz:
+	@$(step) 'looking for what fuzzing needs' xtask/setup.sh fuzz
 
 clean:
 	@find target -mindepth 1 -maxdepth 1 ! -name tools -exec rm -rf {} +

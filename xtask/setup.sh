@@ -3,6 +3,7 @@
 #
 #     setup.sh demo     what `make demo` needs: compilers, a linker for eBPF, etcd
 #     setup.sh test     and what `make test` needs: Prometheus, a container engine, a second kernel
+#     setup.sh fuzz     what `make demo` needs, and a C++ compiler for libFuzzer
 #
 # Debian packages are named before they are installed, and no service of theirs is started or enabled.
 # A second call only looks. Nothing is configured outside the packages and target/tools of this folder.
@@ -46,6 +47,11 @@ want_for_demo() {
     ebpf_compiler >/dev/null || wanted+=(rustc-web cargo-web libstd-rust-web-dev-bpf)
     wasm_toolchain >/dev/null || wanted+=(rustc-web cargo-web rust-web-src lld-22)
     linker || packages llvm-22-dev libpolly-22-dev libzstd-dev zlib1g-dev g++
+}
+
+want_for_fuzz() {
+    want_for_demo
+    program g++ g++
 }
 
 want_for_test() {
@@ -150,8 +156,8 @@ install_bpf_linker() {
 }
 
 case ${1:-} in
-    demo | test) "want_for_$1" ;;
-    *) echo "usage: setup.sh demo|test" >&2; exit 2 ;;
+    demo | fuzz | test) "want_for_$1" ;;
+    *) echo "usage: setup.sh demo|fuzz|test" >&2; exit 2 ;;
 esac
 install_wanted
 install_bpf_linker

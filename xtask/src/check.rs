@@ -8,7 +8,7 @@ use crate::{command, tidy};
 
 /// Workspaces whose code is formatted and linted; eBPF programs do not compile for this machine.
 const LINTED: [&str; 2] = [".", "plugins"];
-const FORMATTED: [&str; 3] = [".", "plugins", "ebpf/faultd-ebpf"];
+const FORMATTED: [&str; 4] = [".", "plugins", "ebpf/faultd-ebpf", "fuzz"];
 
 /// Runs all checks, also after one has failed, and names those that did.
 pub(crate) fn run() -> Result<ExitCode> {

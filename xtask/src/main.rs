@@ -7,6 +7,7 @@ mod bench;
 mod check;
 mod command;
 mod ebpf;
+mod fuzz;
 mod plugins;
 mod suite;
 mod tally;
@@ -23,6 +24,7 @@ usage: cargo xtask COMMAND
   plugins            build the plugins into target/plugins/NAME.wasm
   test               run every test; the last line is the sum
   bench              measure the datapath on two kernels
+  fuzz [SECONDS]     let every fuzz target run for so long
   check              format, lints, licences and tidiness
   uml [FILTER...]    run the tests for two kernels in User Mode Linux
   uml -- COMMAND...  run any command there";
@@ -35,6 +37,10 @@ fn main() -> ExitCode {
         ["plugins"] => plugins::build(),
         ["test"] => suite::run(),
         ["bench"] => bench::run(),
+        ["fuzz"] => fuzz::run(fuzz::SECONDS),
+        ["fuzz", seconds] if seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0) => {
+            fuzz::run(seconds.parse().unwrap_or(fuzz::SECONDS))
+        }
         ["check"] => check::run(),
         ["uml", "--", command @ ..] if !command.is_empty() => uml::run(command),
         ["uml", filters @ ..] => uml::tests(filters),

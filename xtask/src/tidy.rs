@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::command;
 
-const SOURCES: [&str; 4] = ["daemon", "ebpf", "plugins", "xtask"];
+const SOURCES: [&str; 5] = ["daemon", "ebpf", "fuzz", "plugins", "xtask"];
 const LONGEST_FILE: usize = 600;
 
 /// Which crates of the workspace each may use; tests may use any. What is not listed may use none.

@@ -20,14 +20,15 @@ pub(crate) struct Trace {
 /// # Errors
 /// When the file cannot be read or a line is no delay.
 pub(crate) fn read_delays(path: &Path) -> Result<Vec<f64>, CommandError> {
-    let text = read(path)?;
+    delays_of(&read(path)?).map_err(|what| CommandError::Usage(format!("{}, {what}", path.display())))
+}
+
+/// The delays of a text, or what is wrong with it.
+pub(crate) fn delays_of(text: &str) -> Result<Vec<f64>, String> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
     let numbered = (1..).zip(lines).filter(|(_, line)| !line.is_empty());
     let delay = |(number, line): (u32, &str)| {
-        milliseconds(line).ok_or_else(|| {
-            let place = path.display();
-            CommandError::Usage(format!("{place}, line {number}: '{line}' is no delay: write 12.5 or 12.5ms"))
-        })
+        milliseconds(line).ok_or_else(|| format!("line {number}: '{line}' is no delay: write 12.5 or 12.5ms"))
     };
     numbered.map(delay).collect()
 }
@@ -44,18 +45,21 @@ fn milliseconds(text: &str) -> Option<f64> {
 /// # Errors
 /// When the file cannot be read, holds something else, or loses nothing.
 pub(crate) fn read_trace(path: &Path) -> Result<Trace, CommandError> {
-    let text = read(path)?;
-    let wrong = |what: String| CommandError::Usage(format!("{}: {what}", path.display()));
+    trace_of(&read(path)?).map_err(|what| CommandError::Usage(format!("{}: {what}", path.display())))
+}
+
+/// The trace of a text, or what is wrong with it.
+pub(crate) fn trace_of(text: &str) -> Result<Trace, String> {
     let marks = text.chars().filter(|mark| !mark.is_whitespace());
     let lost: Vec<bool> = marks
         .map(|mark| match mark {
             '0' => Ok(false),
             '1' => Ok(true),
-            other => Err(wrong(format!("'{other}' is no mark of a trace: write 0 and 1"))),
+            other => Err(format!("'{other}' is no mark of a trace: write 0 and 1")),
         })
         .collect::<Result<_, _>>()?;
     if !lost.contains(&true) {
-        return Err(wrong("this trace loses no packet: mark lost ones with 1".to_owned()));
+        return Err("this trace loses no packet: mark lost ones with 1".to_owned());
     }
     let length = u64::try_from(lost.len()).unwrap_or(u64::MAX);
     Ok(Trace { packets: packets_text(&lost), length })

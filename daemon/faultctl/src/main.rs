@@ -1,36 +1,10 @@
-//! `faultctl`: the command line of faultd. It asks over D-Bus and prints; it decides nothing.
-//!
-//! ```text
-//! cli (words) ─▶ commands/<noun> ─▶ connection ─▶ [D-Bus] ─▶ faultd
-//!                      └──────────▶ output: data to stdout, talk to stderr
-//! ```
+//! The program `faultctl`; what it does is in the library beside it, where tests can reach it.
 
 #![forbid(unsafe_code)]
-
-mod cli;
-mod command_error;
-mod commands;
-mod connection;
-mod fault_files;
-mod fault_flags;
-mod fault_report;
-mod flag_values;
-mod interrupt;
-mod output;
-mod outputs_directory;
-mod progress;
-mod run_flags;
 
 use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let cli = match cli::read() {
-        Ok(cli) => cli,
-        Err(code) => return code,
-    };
-    match commands::dispatch(cli).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => error.report(),
-    }
+    faultctl::run().await
 }

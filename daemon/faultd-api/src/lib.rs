@@ -17,6 +17,9 @@ pub mod dictionary;
 pub mod doctor;
 pub mod error;
 pub mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lab;
 pub mod names;
 pub mod proxy;
@@ -25,3 +28,6 @@ pub mod run;
 pub mod shape;
 pub mod target;
 pub mod units;
+
+#[cfg(test)]
+mod text_properties;

@@ -98,6 +98,7 @@ fn parse_bounded(text: &str, longest: Duration) -> Result<Duration, UnitError> {
     let (number, unit) = text.split_at(split);
     let number: f64 = number.trim().parse().map_err(|_| not_a_duration())?;
     let seconds_of_unit = match unit {
+        "ns" => 1e-9,
         "us" | "µs" | "μs" => 1e-6,
         "ms" => 1e-3,
         "s" => 1.0,

@@ -13,6 +13,9 @@
 
 pub mod clock;
 pub mod datapath;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod holding;
 pub mod link;
 pub mod namespace;

@@ -203,7 +203,7 @@ fn command(plan: &ProcessPlan) -> Command {
     command
 }
 
-struct Stat {
+pub(crate) struct Stat {
     ended: bool,
     start_time: u64,
 }
@@ -214,7 +214,7 @@ fn read_stat(pid: u32) -> io::Result<Stat> {
 }
 
 /// The name in the second field may contain spaces and parentheses: what counts comes after the last.
-fn parse_stat(text: &str) -> Option<Stat> {
+pub(crate) fn parse_stat(text: &str) -> Option<Stat> {
     let (_name, fields) = text.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?;

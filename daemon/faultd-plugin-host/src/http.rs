@@ -201,7 +201,10 @@ fn hyper_failure(error: hyper::Error) -> http::Failure {
 }
 
 /// The request as it goes out, if the plugin may send it.
-fn checked(request: http::Request, host: &HeaderValue) -> Result<hyper::Request<Full<Bytes>>, Refusal> {
+pub(crate) fn checked(
+    request: http::Request,
+    host: &HeaderValue,
+) -> Result<hyper::Request<Full<Bytes>>, Refusal> {
     let bad = |what: &str, text: &str| Refusal::BadRequest(format!("{what} {:?}", one_line(text)));
     if !request.path.starts_with('/') {
         return Err(bad("path", &request.path));

@@ -11,6 +11,9 @@ mod bindings;
 mod driver;
 mod engine;
 mod error;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 mod instance;
 mod limits;

@@ -10,6 +10,9 @@
 
 pub mod event;
 pub mod folder;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod metadata;
 pub mod phase;
 pub mod plot;

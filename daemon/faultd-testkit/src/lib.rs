@@ -15,6 +15,7 @@ pub mod flight;
 pub mod hosts;
 pub mod measure;
 pub mod rules;
+pub mod seeds;
 pub mod snapshot;
 pub mod traces;
 

@@ -20,6 +20,9 @@ pub mod cluster;
 pub mod doctor;
 pub mod engine;
 pub mod fault;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod lab;
 pub mod leftovers;
 pub mod metrics;

@@ -14,6 +14,8 @@ mod histogram;
 mod loss;
 #[cfg(feature = "user")]
 mod pod;
+#[cfg(test)]
+mod properties;
 
 pub use chance::{Purpose, chance, mix, threshold_is_met};
 pub use departure::{

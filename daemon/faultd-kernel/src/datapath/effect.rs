@@ -152,7 +152,11 @@ impl Effects {
         jitter || self.rate.is_some() || self.reorder.is_some()
     }
 
-    pub(super) fn check(&self) -> Result<(), DatapathError> {
+    /// Whether all parameters are such that the programs can work with them.
+    ///
+    /// # Errors
+    /// The first that is not.
+    pub fn check(&self) -> Result<(), DatapathError> {
         self.loss.as_ref().map_or(Ok(()), Loss::check)?;
         self.delay.as_ref().map_or(Ok(()), Delay::check)?;
         self.rate.as_ref().map_or(Ok(()), Rate::check)?;

@@ -3,7 +3,7 @@
 
 mod devices;
 mod hooks;
-mod lists;
+pub(super) mod lists;
 
 use std::{collections::HashMap, time::Duration};
 

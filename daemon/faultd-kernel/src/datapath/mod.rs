@@ -17,10 +17,14 @@ mod jitter;
 mod lease;
 pub(crate) mod object;
 mod proof;
+#[cfg(test)]
+mod properties;
 mod rule;
 mod selector;
 mod slots;
 mod spare;
+#[cfg(test)]
+mod verdict_tests;
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},

@@ -181,6 +181,11 @@ impl Maps {
         patiently(|| self.interfaces.insert(key, hook, 0)).map_err(DatapathError::map("INTERFACES"))
     }
 
+    #[cfg(test)]
+    pub(super) fn hook_state(&self, key: InterfaceKey) -> Result<HookState, DatapathError> {
+        self.hook_states.get(&key, 0).map_err(DatapathError::map("HOOK_STATES"))
+    }
+
     pub(super) fn remove_hook(&mut self, key: InterfaceKey) -> Result<(), DatapathError> {
         absent_is_fine("INTERFACES", self.interfaces.remove(&key))?;
         absent_is_fine("HOOK_STATES", self.hook_states.remove(&key))

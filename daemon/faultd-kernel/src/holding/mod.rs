@@ -3,10 +3,12 @@
 
 mod cutter;
 mod delay_line;
+#[cfg(test)]
+mod delay_line_properties;
 mod edt;
 mod netem;
 mod pair;
-mod relay;
+pub(crate) mod relay;
 mod spoil;
 mod wake_ahead;
 

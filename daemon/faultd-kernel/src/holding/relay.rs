@@ -399,17 +399,17 @@ fn new_buffer() -> Box<[u8]> {
 
 /// What was said about a frame, and where it begins, ready to be written back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Unwrapped {
+pub(crate) struct Unwrapped {
     due_ns: u64,
-    slot: u32,
-    start: usize,
+    pub(crate) slot: u32,
+    pub(crate) start: usize,
 }
 
 /// Takes a frame apart: offload header, our header, the tag that the device inserted behind it, the frame.
 /// Puts it together again as the device wants it: offload header, addresses, tag, rest. The offload
 /// header counts from the start of the frame, which moves by as much as our header is longer than nothing.
 /// Nothing for what the programs did not send here: it has no way back.
-fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped> {
+pub(crate) fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped> {
     const TAG_AT: usize = OFFLOAD_HEADER + RELAY_HEADER;
     const FRAME_AT: usize = TAG_AT + TAG;
     /// What lies in front of the new frame is not used any more.

@@ -1,6 +1,6 @@
 //! Loss that is not random for each packet on its own: bursts, every n-th, or exactly these.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use faultd_api::{quantities::parse_packets, shape::FaultShape, units::share_text};
 use faultd_kernel::datapath::{Loss as Pattern, LossTrace};
@@ -41,13 +41,22 @@ fn trace(list: &str, repeat_after: Option<u64>) -> Result<LossTrace, FaultError>
         return Err(FaultError::RepeatOutOfRange(length));
     }
     let mut lost = vec![false; usize::try_from(length).unwrap_or(0)];
-    for packet in ranges.into_iter().flatten() {
-        let place = usize::try_from(packet.saturating_sub(1)).unwrap_or(usize::MAX);
-        if let Some(fate) = lost.get_mut(place) {
-            *fate = true;
-        }
-    }
+    mark(&mut lost, ranges);
     Ok(LossTrace { lost: Arc::from(lost), repeats: repeat_after.is_some() })
+}
+
+/// Marks the packets of some ranges, each only once: a short list can name the same millions again and again.
+fn mark(lost: &mut [bool], mut ranges: Vec<RangeInclusive<u64>>) {
+    ranges.sort_unstable_by_key(|range| *range.start());
+    let mut marked = 0;
+    for range in ranges {
+        let first = usize::try_from((*range.start()).max(marked + 1)).unwrap_or(usize::MAX);
+        let last = usize::try_from(*range.end()).unwrap_or(usize::MAX);
+        if let Some(fates) = lost.get_mut(first.saturating_sub(1)..last) {
+            fates.fill(true);
+        }
+        marked = marked.max(*range.end());
+    }
 }
 
 /// For people: `loss 20%`, `loss of every 7th`.

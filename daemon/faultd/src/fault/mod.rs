@@ -9,6 +9,8 @@ mod delay;
 mod jitter;
 mod loss;
 mod loss_pattern;
+#[cfg(test)]
+mod properties;
 mod rate;
 mod selection;
 mod share;

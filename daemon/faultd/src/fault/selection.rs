@@ -196,18 +196,4 @@ mod tests {
         assert_eq!(shown, ["[10.0.0.2, 10.0.0.1] 80..=80", "[10.0.0.3] 0..=65535"]);
         assert_eq!(Selection::default().selectors(|_| Vec::new()), [Selector::default()]);
     }
-
-    #[test]
-    fn no_text_makes_a_reader_panic() {
-        let letters: Vec<char> = "019.:/[]-abf %é".chars().collect();
-        let mut state = 7_u64;
-        for _ in 0..50_000 {
-            let mut text = String::new();
-            for _ in 0..14 {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                text.push(letters[usize::try_from(state >> 33).unwrap() % letters.len()]);
-            }
-            let _ = checked_peer(&text);
-        }
-    }
 }

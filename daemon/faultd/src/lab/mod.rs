@@ -9,9 +9,9 @@
 mod adopt;
 mod bring_up;
 mod connector;
-mod description;
+pub(crate) mod description;
 mod hosts;
-mod record;
+pub(crate) mod record;
 
 use std::{
     collections::BTreeMap,

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use faultd_abi::{
-    HOOK_HAS_NETWORKS, HOOK_HAS_PEERS, HOOK_LEAVES_TARGET, HOOK_NAMES_PORTS, RULES_PER_LIST, RuleList,
+    HOOK_HAS_NETWORKS, HOOK_HAS_PEERS, HOOK_LEAVES_TARGET, HOOK_NAMES_PORTS, InterfaceKey, RULES_PER_LIST,
+    RuleList,
 };
 
 use super::{
@@ -12,7 +13,8 @@ use super::{
 };
 use crate::datapath::{
     DatapathError, RulePlan, Selector,
-    competition::{Audience, Overcrowded, Rank},
+    competition::{Audience, Competition, Overcrowded, Rank},
+    object::Maps,
 };
 
 impl Instance {
@@ -65,23 +67,53 @@ impl Instance {
 
     fn write_lists(&mut self, key: HookKey, changed: &BTreeSet<Audience>) -> Result<(), DatapathError> {
         let Some(state) = self.hooks.get(&key) else { return Ok(()) };
-        if state.competition.is_empty() {
-            self.maps.remove_hook(key.abi())?;
+        let (hook_id, leaves_target) = (state.hook_id, state.leaves_target);
+        ListedHook { key: key.abi(), hook_id, leaves_target, competition: &state.competition }
+            .write(&mut self.maps, changed)
+    }
+}
+
+/// A hook and whose rules compete at it.
+pub(in crate::datapath) struct ListedHook<'a> {
+    pub(in crate::datapath) key: InterfaceKey,
+    pub(in crate::datapath) hook_id: u32,
+    pub(in crate::datapath) leaves_target: bool,
+    pub(in crate::datapath) competition: &'a Competition,
+}
+
+impl ListedHook<'_> {
+    /// Writes the lists that have changed, and what the hook is.
+    pub(in crate::datapath) fn write(
+        &self,
+        maps: &mut Maps,
+        changed: &BTreeSet<Audience>,
+    ) -> Result<(), DatapathError> {
+        if self.competition.is_empty() {
+            maps.remove_hook(self.key)?;
         } else {
-            let flags = hook_flags(state);
             // First, so that networks that are named now are looked for from now on.
-            let any_peer = rule_list(state.competition.list(Audience::Others, RULES_PER_LIST));
+            let any_peer = rule_list(self.competition.list(Audience::Others, RULES_PER_LIST));
             let any_peer = any_peer.unwrap_or(RuleList { slots: [0; RULES_PER_LIST] });
-            let hook = faultd_abi::Hook { hook_id: state.hook_id, flags, any_peer };
-            self.maps.set_hook(key.abi(), hook)?;
+            let hook = faultd_abi::Hook { hook_id: self.hook_id, flags: self.flags(), any_peer };
+            maps.set_hook(self.key, hook)?;
         }
         for audience in changed {
             if let Audience::Network(network) = audience {
-                let list = rule_list(state.competition.list(*audience, RULES_PER_LIST));
-                self.maps.set_network(state.hook_id, *network, list)?;
+                let list = rule_list(self.competition.list(*audience, RULES_PER_LIST));
+                maps.set_network(self.hook_id, *network, list)?;
             }
         }
         Ok(())
+    }
+
+    fn flags(&self) -> u32 {
+        let bits = [
+            (HOOK_HAS_PEERS, self.competition.names_hosts()),
+            (HOOK_HAS_NETWORKS, self.competition.names_networks()),
+            (HOOK_NAMES_PORTS, self.competition.names_ports()),
+            (HOOK_LEAVES_TARGET, self.leaves_target),
+        ];
+        bits.into_iter().filter(|(_bit, set)| *set).fold(0, |flags, (bit, _set)| flags | bit)
     }
 }
 
@@ -101,16 +133,6 @@ impl HookState {
         }
         Ok(changed)
     }
-}
-
-fn hook_flags(state: &HookState) -> u32 {
-    let bits = [
-        (HOOK_HAS_PEERS, state.competition.names_hosts()),
-        (HOOK_HAS_NETWORKS, state.competition.names_networks()),
-        (HOOK_NAMES_PORTS, state.competition.names_ports()),
-        (HOOK_LEAVES_TARGET, state.leaves_target),
-    ];
-    bits.into_iter().filter(|(_bit, set)| *set).fold(0, |flags, (bit, _set)| flags | bit)
 }
 
 fn rule_list(slots: Result<Option<Vec<u32>>, Overcrowded>) -> Option<RuleList> {

@@ -1,0 +1,6 @@
+//! `lab.json`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    faultd::fuzzing::lab_record(bytes);
+});

@@ -1,0 +1,6 @@
+//! Files of lost packets.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    faultctl::fuzzing::loss_trace(bytes);
+});
