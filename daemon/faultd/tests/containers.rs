@@ -328,11 +328,13 @@ fn containers_are_listed_with_what_stands_in_the_way_of_a_fault() {
         (&target(&bridged)["interface"], &target(&bridged)["problem"]),
         (&bridged.interface().into(), &Value::Null)
     );
-    for container in [&of_host, &isolated] {
-        let reason = format!("container '{}' has no veth on this host", container.name);
+    let in_network = format!("'{}' is in the network of the host: say with --port", of_host.name);
+    let nowhere = format!("container '{}' has no network interface that is up", isolated.name);
+    for (container, code, reason) in [(&of_host, 2, in_network), (&isolated, 1, nowhere)] {
         assert!(target(container)["problem"].as_str().is_some_and(|problem| problem.starts_with(&reason)));
+        assert_eq!(target(container)["interface"], Value::Null);
         let added = daemon.faultctl(&format!("fault add {} --delay 5ms --for 1s", container.name));
-        assert_refused(&added, 1, &reason);
+        assert_refused(&added, code, &reason);
     }
     let unknown = daemon.faultctl("fault add faultd-test-nobody --delay 5ms --for 1s");
     assert_refused(&unknown, 3, "no lab host and no running container is named 'faultd-test-nobody'; see");
@@ -346,5 +348,7 @@ fn without_an_engine_containers_are_unknown_and_the_reason_is_given() {
     let daemon = DaemonUnderTest::start_with(FAULTD, &[("DOCKER_HOST", &host)], &[]);
     let answer = daemon.faultctl("fault add web --delay 5ms --for 1s");
     assert_refused(&answer, 3, &format!("named 'web' (no container engine answers at {host}: "));
-    assert_eq!(daemon.faultctl("-o json target ls").json()["targets"], serde_json::json!([]));
+    let listed = daemon.faultctl("-o json target ls").json()["targets"].take();
+    let mut kinds = listed.as_array().expect("targets").iter().map(|target| &target["kind"]);
+    assert!(kinds.all(|kind| kind != "docker"), "{listed}");
 }

@@ -12,6 +12,7 @@
 
 mod active;
 mod handle;
+mod following;
 mod owner;
 mod port;
 mod report;

@@ -20,6 +20,7 @@ pub(super) struct FaultFamilies {
     loss: GaugeVec,
     lease: GaugeVec,
     packets: IntCounterVec,
+    peer_changes: IntCounterVec,
     /// Last status of each fault, and when it ended. A std mutex: held while the families are set.
     known: Mutex<HashMap<String, (FaultStatus, Option<Instant>)>>,
 }
@@ -56,6 +57,12 @@ impl FaultFamilies {
                 "faultd_rule_packets_total",
                 "Packets of a fault by what became of them.",
                 &["fault", "target", "direction", "verdict"],
+            )?,
+            peer_changes: counters(
+                registry,
+                "faultd_peer_changes_total",
+                "Times that a fault followed its named peers to other addresses.",
+                &["target"],
             )?,
             known: Mutex::new(HashMap::new()),
         })
@@ -95,6 +102,10 @@ impl FaultFamilies {
             }
             !old
         });
+    }
+
+    pub(super) fn peers_moved(&self, target: &str) {
+        self.peer_changes.with_label_values(&[target]).inc();
     }
 
     fn show(&self, status: &FaultStatus, active: bool) {
