@@ -60,10 +60,10 @@ fn a_partition_follows_a_peer_to_its_new_address_and_lets_go_of_the_old_one() {
     assert!(!answers(&right.host, &left.host) && answers(&outside, &left.host));
     let counted = format!("faultd_peer_changes_total{{target=\"{target}\"}} ");
     let count = metrics(&daemon).lines().find_map(|line| line.strip_prefix(&counted)?.parse::<u32>().ok());
-    // Both addresses were there for a moment.
-    assert!(count.is_some_and(|count| (1..=2).contains(&count)), "{}", metrics(&daemon));
+    assert_eq!(count, Some(1), "{}", metrics(&daemon));
     // Whoever has the old address now is nobody's peer.
     let stranger = NamedHost::with_macvlan(NamedNamespace::create(), &lower, Ipv4Addr::new(10, 112, 0, 3));
+    networks::ip(&format!("-n {} neighbour flush all", left.named.name));
     assert!(answers(&stranger.host, &left.host));
 
     peer_that_is_gone_for_a_moment(&daemon, &id, right, &lower, &left);
@@ -80,7 +80,7 @@ fn peer_that_is_gone_for_a_moment(
 ) {
     let peer = right.target_name();
     right.named.forget_name();
-    let is_missed = || daemon.log().contains("the peer of a fault is gone");
+    let is_missed = || daemon.log().contains("no network namespace is named");
     assert!(wait_until(PATIENCE, is_missed), "{}", daemon.log());
     assert_eq!(peers_of(daemon, id), format!("{peer}: 10.112.0.9"));
     assert!(!answers(&right.host, &left.host));
@@ -93,7 +93,9 @@ fn peer_that_is_gone_for_a_moment(
     assert!(wait_until(PATIENCE, followed), "{}", peers_of(daemon, id));
     assert!(!answers(&again.host, &left.host));
     let times = |text: &str| daemon.log().matches(text).count();
-    assert_eq!((times("the peer of a fault is gone"), times("the peer of a fault is back")), (1, 1));
+    // It had no address for a moment before, which may have been seen.
+    let (gone, back) = (times("the peer of a fault is gone"), times("the peer of a fault is back"));
+    assert!(gone == back && gone <= 2, "{}", daemon.log());
 }
 
 #[test]

@@ -129,9 +129,11 @@ fn a_namespace_with_a_veth_is_caught_at_the_end_of_the_host() {
     let fault = added(&daemon, &format!("{name} --delay 50ms"));
     assert_eq!(fault["interface"], host.outside.name);
     assert_slower_by(DELAY, before, server.median_round_trip(target, 9));
-    // The same end, seen from the other side: one hook cannot tell packets for both.
+    // The same packets by another name; and others, seen from the other end: one hook cannot do both.
     let of_host = format!("interface/{}", host.outside.name);
-    assert_refused(&daemon, &format!("{of_host} --loss 1% --direction ingress"), 1, "at the other end of it");
+    let ingress = format!("{of_host} --loss 1% --direction ingress");
+    assert_refused(&daemon, &ingress, 1, "already has a fault for the same packets");
+    assert_refused(&daemon, &format!("{ingress} --proto udp"), 1, "see their target at the other end of it");
     clear(&daemon, host);
 
     // What leaves the interface is what enters the namespace.

@@ -90,8 +90,9 @@ impl NamedHost {
     /// Replaces its address.
     pub fn move_to(&mut self, address: Ipv4Addr) {
         let (name, link, before) = (&self.named.name, &self.host.outside.name, self.host.address);
-        ip(&format!("-n {name} address add {address}/24 dev {link}"));
+        // The first address of a network takes the others with it.
         ip(&format!("-n {name} address delete {before}/24 dev {link}"));
+        ip(&format!("-n {name} address add {address}/24 dev {link}"));
         self.host.address = address;
     }
 }
