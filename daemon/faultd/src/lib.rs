@@ -3,8 +3,8 @@
 //!
 //! ```text
 //! bus ─▶ fault (checked spec, backend) ─▶ engine ─▶ faultd-kernel ─▶ tc eBPF ─▶ holding device
-//!  │         ▲            follow ─▶│
-//!  ├─▶ lab ──┼─ target                      └──▶ metrics ─▶ /metrics
+//!  │         ▲                           ▲  │
+//!  ├─▶ lab ──┼─ target ─▶ follow ────────┘  └──▶ metrics ─▶ /metrics
 //!  └─▶ run ──┘     ▲                                 ▲
 //!       │  schedule plugin (proposes)                │
 //!       └─ driver plugin (load) ──▶ record ──▶ results folder

@@ -65,7 +65,11 @@ fn what_cannot_be_meant_is_refused_in_one_line() {
         ("fault add pid/x --delay 1ms", 2, "'x' is no number of a process"),
         ("fault add interface/no-such --delay 1ms", 3, "has no interface 'no-such'"),
         ("fault add interface/lo --delay 1ms", 1, "is the loopback device"),
-        ("fault add {lab}/etcd0 --delay 1ms --to netns/no-such", 3, "no network namespace is named 'no-such'"),
+        (
+            "fault add {lab}/etcd0 --delay 1ms --to netns/no-such",
+            3,
+            "no network namespace is named 'no-such'",
+        ),
         ("fault add {lab}/etcd0 --delay 1ms --to interface/lo:0", 2, "port"),
         ("fault rm f999", 3, "f999"),
         ("run --cluster nowhere --duration 1s", 3, "nowhere"),

@@ -103,7 +103,11 @@ fn what_is_to_be_followed_when_a_fault_is_changed_is_what_the_change_says() {
     let _exclusive = exclusive();
     let MacvlanNetwork { left, mut right, outside, lower: _lower } = MacvlanNetwork::create();
     let daemon = DaemonUnderTest::start(FAULTD);
-    let words = format!("-o json fault add {} --partition --to {} --for 120s", left.target_name(), right.target_name());
+    let words = format!(
+        "-o json fault add {} --partition --to {} --for 120s",
+        left.target_name(),
+        right.target_name()
+    );
     let id = daemon.faultctl(&words).json()["id"].as_str().expect("an id").to_owned();
     daemon.faultctl(&format!("fault set {id} --to {}", outside.address)).succeeded();
     assert!(answers(&right.host, &left.host) && !answers(&outside, &left.host));

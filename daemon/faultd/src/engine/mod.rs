@@ -11,8 +11,8 @@
 //! ends on time even if this thread does not run.
 
 mod active;
-mod handle;
 mod following;
+mod handle;
 mod owner;
 mod port;
 mod report;

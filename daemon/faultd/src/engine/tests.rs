@@ -210,7 +210,10 @@ async fn another_process_with_the_number_of_a_peer_is_not_followed() {
     let other = FoundPeer { process: process(2), ..peer([10, 0, 0, 2]) };
     engine.follow(peers(&[("pid/7", other)])).await.unwrap();
     assert_eq!(peers_in(&kernel), [[Network::host([10, 0, 0, 1].into())]]);
-    engine.follow(peers(&[("pid/7", FoundPeer { process: process(1), ..peer([10, 0, 0, 3]) })])).await.unwrap();
+    engine
+        .follow(peers(&[("pid/7", FoundPeer { process: process(1), ..peer([10, 0, 0, 3]) })]))
+        .await
+        .unwrap();
     assert_eq!(peers_in(&kernel), [[Network::host([10, 0, 0, 3].into())]]);
 }
 

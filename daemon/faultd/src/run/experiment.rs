@@ -15,10 +15,7 @@ use std::{
 };
 
 use faultd_api::run::{RunProgress, RunResult};
-use faultd_kernel::{
-    datapath::InterfaceReference,
-    probe::Capabilities,
-};
+use faultd_kernel::{datapath::InterfaceReference, probe::Capabilities};
 use faultd_plugin_host::{
     DriverClient, DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
 };

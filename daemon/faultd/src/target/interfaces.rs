@@ -109,9 +109,8 @@ fn addresses_of(links: &[Link]) -> Vec<IpAddr> {
 
 /// Links that packets can be caught at. Devices of our own are there while a fault holds.
 fn usable(links: &[Link]) -> Vec<&Link> {
-    let usable = |link: &&Link| {
-        link.up && !link.loopback && link.ethernet && !link.name.starts_with(LINK_NAME_PREFIX)
-    };
+    let usable =
+        |link: &&Link| link.up && !link.loopback && link.ethernet && !link.name.starts_with(LINK_NAME_PREFIX);
     links.iter().filter(usable).collect()
 }
 
@@ -129,9 +128,8 @@ fn ways_out(links: &[Link]) -> Vec<&Link> {
 /// rather than its ports.
 fn own_ends(links: &[Link]) -> Vec<&Link> {
     let usable = usable(links);
-    let controls = |port: &Link, link: &Link| {
-        Some(link.index) == port.controller && (is_one_of(link, &CONTROLLERS))
-    };
+    let controls =
+        |port: &Link, link: &Link| Some(link.index) == port.controller && (is_one_of(link, &CONTROLLERS));
     let is_port = |port: &Link| usable.iter().any(|link| controls(port, link));
     usable.iter().copied().filter(|link| !is_port(link) && !is_stacked(link, &usable)).collect()
 }
@@ -199,8 +197,10 @@ mod tests {
 
     #[test]
     fn a_veth_between_two_ends_of_one_namespace_is_not_stacked() {
-        let links =
-            [Link { peer_index: Some(2), ..link(1, "veth") }, Link { peer_index: Some(1), ..link(2, "veth") }];
+        let links = [
+            Link { peer_index: Some(2), ..link(1, "veth") },
+            Link { peer_index: Some(1), ..link(2, "veth") },
+        ];
         assert_eq!(names(ways_out(&links)), ["veth1", "veth2"]);
     }
 

@@ -272,9 +272,8 @@ fn status(kind: &str, name: String, found: Result<ResolvedTarget, TargetError>) 
     };
     TargetStatus {
         kind: kind.to_owned(),
-        addresses: usable.map_or_else(Vec::new, |target| {
-            target.addresses.iter().map(IpAddr::to_string).collect()
-        }),
+        addresses: usable
+            .map_or_else(Vec::new, |target| target.addresses.iter().map(IpAddr::to_string).collect()),
         interface: usable.map(interfaces),
         problem: match found {
             Ok(_) if shares_host => Some(TargetError::SharesHost(name.clone()).to_string()),

@@ -1,6 +1,11 @@
 //! Networks that tests of targets and peers make: named namespaces with a macvlan, or with a veth to the
 //! host. All of it is gone when they are dropped.
-#![allow(dead_code, clippy::disallowed_methods, clippy::expect_used, reason = "not every test uses everything")]
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    reason = "not every test uses everything"
+)]
 #![allow(clippy::allow_attributes, reason = "whether something is unused differs between the tests")]
 
 use std::{
@@ -128,9 +133,8 @@ impl MacvlanNetwork {
         add_veth(&lower.namespace, "lower", &namespace, "eth0");
         let address = Ipv4Addr::new(10, 112, 0, 1);
         let outside = set_up(&namespace, "eth0", address, TargetSide::Here);
-        let macvlan = |last| {
-            NamedHost::with_macvlan(NamedNamespace::create(), &lower, Ipv4Addr::new(10, 112, 0, last))
-        };
+        let macvlan =
+            |last| NamedHost::with_macvlan(NamedNamespace::create(), &lower, Ipv4Addr::new(10, 112, 0, last));
         let (left, right) = (macvlan(2), macvlan(3));
         Self { left, right, outside: Host { namespace, address, outside }, lower }
     }
