@@ -66,7 +66,7 @@ fn a_partition_follows_a_peer_to_its_new_address_and_lets_go_of_the_old_one() {
     networks::ip(&format!("-n {} neighbour flush all", left.named.name));
     assert!(answers(&stranger.host, &left.host));
 
-    peer_that_is_gone_for_a_moment(&daemon, &id, right, &lower, &left);
+    peer_that_is_gone_for_a_moment(&daemon, &id, &right, &lower, &left);
     daemon.faultctl(&format!("fault rm {id}")).succeeded();
 }
 
@@ -74,7 +74,7 @@ fn a_partition_follows_a_peer_to_its_new_address_and_lets_go_of_the_old_one() {
 fn peer_that_is_gone_for_a_moment(
     daemon: &DaemonUnderTest,
     id: &str,
-    right: NamedHost,
+    right: &NamedHost,
     lower: &NamedNamespace,
     left: &NamedHost,
 ) {
@@ -87,7 +87,6 @@ fn peer_that_is_gone_for_a_moment(
 
     let name = right.named.name.clone();
     let address = Ipv4Addr::new(10, 112, 0, 10);
-    // Dropped only after the name is another one's: it would take that one's name away.
     let again = NamedHost::with_macvlan(NamedNamespace::create_named(&name), lower, address);
     let followed = || peers_of(daemon, id) == format!("{peer}: 10.112.0.10");
     assert!(wait_until(PATIENCE, followed), "{}", peers_of(daemon, id));
@@ -119,4 +118,29 @@ fn what_is_to_be_followed_when_a_fault_is_changed_is_what_the_change_says() {
     let fault = daemon.faultctl(&format!("-o json fault show {id}")).json();
     assert_eq!(fault["peers"].as_array().map(Vec::len), Some(0), "{fault}");
     daemon.faultctl(&format!("fault rm {id}")).succeeded();
+}
+
+#[test]
+fn a_run_follows_the_peers_of_its_fault_too() {
+    let _exclusive = exclusive();
+    let MacvlanNetwork { mut right, left: _left, outside: _outside, lower: _lower } =
+        MacvlanNetwork::create();
+    let daemon = DaemonUnderTest::start(FAULTD);
+    let lab = daemon.lab_up();
+    let (peer, loss) =
+        (right.target_name(), "--loss 1% --duration 30s --warm-up 0s --inject-at 2s --for 27s");
+    let mut run = daemon.faultctl_started(&format!("run --cluster {lab} --target etcd0 {loss} --to {peer}"));
+    // Between the look before the run and the beginning of its fault nobody follows.
+    let has_begun = || daemon.faultctl("-o json results ls").json()["results"] != serde_json::json!([]);
+    assert!(wait_until(PATIENCE, has_begun), "{run:?}");
+    right.move_to(Ipv4Addr::new(10, 112, 0, 9));
+    let known = |address: &str| {
+        let faults = daemon.faultctl("-o json fault ls").json();
+        faults["faults"][0]["peers"][0] == format!("{peer}: {address}")
+    };
+    assert!(wait_until(PATIENCE, || known("10.112.0.9")), "{run:?}");
+    right.move_to(Ipv4Addr::new(10, 112, 0, 10));
+    assert!(wait_until(PATIENCE, || known("10.112.0.10")), "{run:?}");
+    run.signal(rustix::process::Signal::INT);
+    assert_eq!(run.wait(PATIENCE).code, Some(130));
 }

@@ -1,6 +1,6 @@
 //! Targets that are neither containers nor lab hosts: namespaces, processes and interfaces, caught at the
 //! host's end of a veth or inside of a namespace that has none.
-#![expect(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::disallowed_methods, reason = "tests")]
 
 mod networks;
 

@@ -190,7 +190,7 @@ impl<P: RulePort> Owner<P> {
         {
             return Err(EngineError::NotTheSame(id.to_owned()));
         }
-        if !holds.target.interfaces.iter().all(|interface| self.port.is_there(interface)) {
+        if !is_anywhere(&mut self.port, fault) {
             let reason = "its interface has gone: remove it and add a new one".to_owned();
             return Err(EngineError::NotChanged { id: id.to_owned(), reason });
         }
@@ -301,7 +301,7 @@ impl<P: RulePort> Owner<P> {
             .map(|fault| {
                 let report = report(port, fault);
                 let mut status = fault.status(&report);
-                if !fault.application.target.interfaces.iter().all(|interface| port.is_there(interface)) {
+                if !is_anywhere(port, fault) {
                     "gone".clone_into(&mut status.state);
                 }
                 status
@@ -327,6 +327,11 @@ fn is_selected(fault: &ActiveFault, selection: &Selection) -> bool {
         }
         Selection::Owner(owner) => fault.application.owner == *owner && *owner != FaultOwner::Daemon,
     }
+}
+
+/// Whether an interface of the fault's target is still there; others may have gone with their rules.
+fn is_anywhere(port: &mut impl RulePort, fault: &ActiveFault) -> bool {
+    fault.application.target.interfaces.iter().any(|interface| port.is_there(interface))
 }
 
 /// What the rules of a fault did so far.

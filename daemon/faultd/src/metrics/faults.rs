@@ -95,13 +95,21 @@ impl FaultFamilies {
     /// Drops the series of faults that ended long ago, so that the page does not grow for ever.
     pub(super) fn forget_old(&self) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forgotten = Vec::new();
         known.retain(|_, (status, ended)| {
             let old = ended.is_some_and(|ended| ended.elapsed() > KEPT_AFTER_END);
             if old {
                 self.remove(status);
+                forgotten.push(status.target.clone());
             }
             !old
         });
+        for target in forgotten {
+            if !known.values().any(|(status, _)| status.target == target) {
+                // One whose peers never moved has no such series.
+                let _ = self.peer_changes.remove_label_values(&[target.as_str()]);
+            }
+        }
     }
 
     pub(super) fn peers_moved(&self, target: &str) {

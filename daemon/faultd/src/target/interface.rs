@@ -42,8 +42,7 @@ pub enum InterfaceProblem {
 /// Finds an interface by its name, without the prefix.
 pub(super) async fn find(name: &str) -> Result<ResolvedTarget, TargetError> {
     let (host, links) = links().await?;
-    let link = named(name, links)?;
-    checked(&host, link)
+    checked(&host, &named(name, links)?)
 }
 
 /// Its addresses.
@@ -60,7 +59,7 @@ pub(super) async fn list() -> Vec<TargetStatus> {
         .map(|link| {
             let addresses = addresses(&link).iter().map(IpAddr::to_string).collect();
             let name = format!("{PREFIX}{}", link.name);
-            TargetStatus { addresses, ..status("interface", name, checked(&host, link)) }
+            TargetStatus { addresses, ..status("interface", name, checked(&host, &link)) }
         })
         .collect()
 }
@@ -80,13 +79,13 @@ fn named(name: &str, links: Vec<Link>) -> Result<Link, TargetError> {
     found.ok_or_else(|| TargetError::NoInterface(name.to_owned()))
 }
 
-fn checked(host: &Namespace, link: Link) -> Result<ResolvedTarget, TargetError> {
-    if let Some(problem) = problem(&link) {
+fn checked(host: &Namespace, link: &Link) -> Result<ResolvedTarget, TargetError> {
+    if let Some(problem) = problem(link) {
         return Err(problem.into());
     }
     let name = format!("{PREFIX}{}", link.name);
-    let interfaces = vec![here(host, &link)];
-    Ok(ResolvedTarget { name, interfaces, addresses: addresses(&link), shares_host: false })
+    let interfaces = vec![here(host, link)];
+    Ok(ResolvedTarget { name, interfaces, addresses: addresses(link), shares_host: false })
 }
 
 fn problem(link: &Link) -> Option<InterfaceProblem> {
