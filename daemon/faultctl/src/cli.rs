@@ -14,7 +14,7 @@ use crate::{
     output::{self, Format},
 };
 
-/// Makes containers and lab hosts slow or lossy while a workload runs, and shows what that did.
+/// Makes containers and other hosts slow or lossy while a workload runs, and shows what that did.
 #[derive(Debug, Parser)]
 #[command(name = "faultctl", version)]
 pub(crate) struct Cli {
@@ -42,7 +42,7 @@ pub(crate) enum Noun {
     /// What a fault can be applied to.
     #[command(subcommand)]
     Target(TargetVerb),
-    /// Faults on containers and lab hosts.
+    /// Faults on targets.
     #[command(subcommand)]
     Fault(FaultVerb),
     /// Clusters that the daemon starts itself, in network namespaces.

@@ -17,6 +17,7 @@ pub(crate) fn text(fault: &FaultStatus) -> String {
         ["interface".to_owned(), fault.interface.clone()],
         ["seed".to_owned(), fault.seed.to_string()],
     ];
+    lines.extend(fault.peers.iter().map(|peer| ["peer".to_owned(), peer.clone()]));
     lines.extend(fault.onset_ns.map(|onset| {
         ["first packet affected".to_owned(), format!("{} after the request", duration_text(onset))]
     }));

@@ -48,7 +48,8 @@ pub enum Backend {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRequest {
-    /// A lab host (`etcd/etcd0`, or `etcd0` where that is clear) or the name of a container.
+    /// A lab host (`etcd/etcd0`, or `etcd0` where that is clear), the name of a container, `netns/NAME`,
+    /// `pid/N` or `interface/NAME`.
     pub target: String,
     /// One-way delay to add, in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +95,10 @@ pub struct FaultStatus {
     /// What it does beside that, and to which packets.
     #[serde(default)]
     pub shape: FaultShape,
+    /// The peers that are called by a name, with the addresses by which they are known now:
+    /// `web: 172.17.0.2`.
+    #[serde(default)]
+    pub peers: Vec<String>,
     /// Packets concerned.
     pub direction: Direction,
     /// How it is carried out: `ebpf`, `edt`, `netem`, `relay` or a combination.

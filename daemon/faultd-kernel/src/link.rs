@@ -9,7 +9,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage},
-    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage},
+    link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
     nsid::{NsidAttribute, NsidMessage},
 };
 
@@ -31,13 +31,17 @@ pub struct Link {
     pub kind: Option<String>,
     /// Whether it is switched on.
     pub up: bool,
+    /// Whether it is the loopback device.
+    pub loopback: bool,
+    /// Whether its packets begin with an Ethernet header, which our programs need.
+    pub ethernet: bool,
     /// Largest packet in bytes, link-layer header excluded.
     pub mtu: u32,
-    /// Index of the other end of a veth pair, in the other end's namespace.
+    /// Index of the other end of a veth pair, or of the link below this one, in that link's namespace.
     pub peer_index: Option<u32>,
-    /// Number by which this namespace knows the other end's namespace; nothing if it is the same.
+    /// Number by which this namespace knows that link's namespace; nothing if it is the same.
     pub peer_namespace_id: Option<i32>,
-    /// Index of the bridge that it belongs to.
+    /// Index of the bridge, bond or the like that it belongs to.
     pub controller: Option<u32>,
     /// IP addresses with their prefix lengths.
     pub addresses: Vec<(IpAddr, u8)>,
@@ -308,6 +312,8 @@ fn link_of(answer: RouteNetlinkMessage) -> Option<Link> {
         name: String::new(),
         kind: None,
         up: message.header.flags.contains(LinkFlags::Up),
+        loopback: message.header.flags.contains(LinkFlags::Loopback),
+        ethernet: message.header.link_layer_type == LinkLayerType::Ether,
         mtu: 0,
         peer_index: None,
         peer_namespace_id: None,

@@ -63,7 +63,7 @@ impl VethPairHosts {
 }
 
 /// IPv6 announces itself whenever it likes, which would spoil exact counts of packets.
-fn set_ipv6(namespace: &Namespace, enabled: bool) {
+pub fn set_ipv6(namespace: &Namespace, enabled: bool) {
     let text = if enabled { "0" } else { "1" };
     let paths = ["all", "default"].map(|which| format!("/proc/sys/net/ipv6/conf/{which}/disable_ipv6"));
     let written = namespace.run(|| paths.iter().all(|path| fs::write(path, text).is_ok()));

@@ -48,6 +48,11 @@ impl EchoServer {
         Self { address, stopping, thread: Some(thread) }
     }
 
+    /// The port on which it answers.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
     /// The median of `count` round trips from a host, one after the other.
     pub fn median_round_trip(&self, from: &Host, count: u32) -> Duration {
         let mut times = self.round_trips(from, count);

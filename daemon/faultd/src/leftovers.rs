@@ -6,6 +6,7 @@
 //! and labs, which are meant to stay.
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
@@ -58,13 +59,7 @@ pub fn recover(lock: &LifeLock) -> Vec<String> {
     if !lock.alone() {
         return Vec::new();
     }
-    let mut report = Vec::new();
-    for found in in_all_namespaces() {
-        if !matches!(found, Residue::Namespace { .. }) {
-            report.push(remove(&found));
-        }
-    }
-    report
+    in_all_namespaces().iter().map(remove).collect()
 }
 
 /// What is there now and is not of a lab of this daemon, one line each.
@@ -101,13 +96,21 @@ pub fn clean_up_everything() -> io::Result<Vec<String>> {
     Ok(report)
 }
 
+/// Our own namespace and all that have a name: any of them may have been a target. What was left in one
+/// without a name ends with it.
 fn in_all_namespaces() -> Vec<Residue> {
-    let named = namespaces_of_labs().into_iter().filter_map(|name| Namespace::open_named(&name).ok());
-    let all: Vec<Namespace> = Namespace::current().into_iter().chain(named).collect();
-    residue::find(&all).unwrap_or_else(|error| {
+    let named = namespace::list_named().into_iter().filter_map(|name| Namespace::open_named(&name).ok());
+    let all: HashSet<Namespace> = Namespace::current().into_iter().chain(named).collect();
+    all.iter().flat_map(in_namespace).collect()
+}
+
+fn in_namespace(namespace: &Namespace) -> Vec<Residue> {
+    let found = residue::find(std::slice::from_ref(namespace)).unwrap_or_else(|error| {
         tracing::warn!(%error, "leftovers cannot be looked for");
         Vec::new()
-    })
+    });
+    // Namespaces of ours are a matter of labs.
+    found.into_iter().filter(|found| !matches!(found, Residue::Namespace { .. })).collect()
 }
 
 fn remove(found: &Residue) -> String {

@@ -1,10 +1,10 @@
-//! faultd: makes containers and lab hosts slow or lossy, exactly as asked and no longer than asked,
+//! faultd: makes containers and other hosts slow or lossy, exactly as asked and no longer than asked,
 //! while a workload runs, and shows what that did.
 //!
 //! ```text
 //! bus ─▶ fault (checked spec, backend) ─▶ engine ─▶ faultd-kernel ─▶ tc eBPF ─▶ holding device
-//!  │         ▲                              │
-//!  ├─▶ lab ──┼─ target                      └──▶ metrics ─▶ /metrics
+//!  │         ▲                           ▲  │
+//!  ├─▶ lab ──┼─ target ─▶ follow ────────┘  └──▶ metrics ─▶ /metrics
 //!  └─▶ run ──┘     ▲                                 ▲
 //!       │  schedule plugin (proposes)                │
 //!       └─ driver plugin (load) ──▶ record ──▶ results folder
@@ -20,6 +20,7 @@ pub mod cluster;
 pub mod doctor;
 pub mod engine;
 pub mod fault;
+pub mod follow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -30,6 +31,18 @@ pub mod plugins;
 pub mod readiness;
 pub mod run;
 pub mod target;
+
+/// An error with its causes in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
 
 /// A seed for those who did not give one; it is shown, so that the run can be repeated.
 #[must_use]

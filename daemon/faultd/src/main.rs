@@ -10,6 +10,7 @@ use faultd::{
     bus,
     doctor::Doctor,
     engine,
+    follow::follow,
     lab::{self, Labs},
     leftovers::{self, LifeLock},
     metrics::{self, Metrics},
@@ -30,7 +31,7 @@ use tracing_subscriber::EnvFilter;
 /// The eBPF programs, built from `ebpf/faultd-ebpf`.
 static EBPF_OBJECT: &[u8] = include_bytes!(env!("FAULTD_EBPF_OBJECT"));
 
-/// Makes containers and lab hosts slow or lossy, exactly as asked and no longer than asked.
+/// Makes containers and other hosts slow or lossy, exactly as asked and no longer than asked.
 #[derive(Debug, Parser)]
 #[command(version, about)]
 struct Options {
@@ -119,6 +120,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered),
         capabilities,
     };
+    let follower = tokio::spawn(follow(engine.clone(), services.targets.clone()));
     println!("listening on unix:path={}", options.socket.display());
     tokio::select! {
         () = bus::serve(socket, services) => {}
@@ -127,6 +129,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         _ = interrupt.recv() => tracing::info!("interrupted"),
     }
     runs.stop_all("the daemon is stopping").await;
+    follower.abort();
     engine.stop().await;
     // A socket that is left is replaced by the next start; one that cannot be removed is no failure.
     let _ = std::fs::remove_file(&options.socket);

@@ -59,6 +59,18 @@ fn what_cannot_be_meant_is_refused_in_one_line() {
         ("fault add {lab}/etcd0 --delay 1ms --for 9999999h", 2, "too long"),
         ("fault add {lab}/etcd0 --delay 1ms --backend fq", 2, "edt"),
         ("fault add {lab}/etcd0", 2, "--delay"),
+        ("fault add netns/no-such --delay 1ms", 3, "no network namespace is named 'no-such'"),
+        ("fault add netns/../passwd --delay 1ms", 3, "no network namespace is named '../passwd'"),
+        ("fault add pid/4294967295 --delay 1ms", 3, "no process has the number 4294967295"),
+        ("fault add pid/x --delay 1ms", 2, "'x' is no number of a process"),
+        ("fault add interface/no-such --delay 1ms", 3, "has no interface 'no-such'"),
+        ("fault add interface/lo --delay 1ms", 1, "is the loopback device"),
+        (
+            "fault add {lab}/etcd0 --delay 1ms --to netns/no-such",
+            3,
+            "no network namespace is named 'no-such'",
+        ),
+        ("fault add {lab}/etcd0 --delay 1ms --to interface/lo:0", 2, "port"),
         ("fault rm f999", 3, "f999"),
         ("run --cluster nowhere --duration 1s", 3, "nowhere"),
         ("run --cluster {lab} --target nobody --delay 1ms --duration 1s", 3, "etcd0"),
@@ -85,6 +97,10 @@ fn what_cannot_be_meant_is_refused_in_one_line() {
         ("--bus nonsense doctor", 2, "--bus"),
     ];
     assert_all_refused(&daemon, &lab, &cases);
+    let of_host = format!("fault add pid/{} --delay 1ms", std::process::id());
+    assert_refused(&daemon.faultctl(&of_host), 2, "is in the network of the host: say with --port");
+    let reserved = daemon.faultctl(&format!("lab up {} --name netns", etcd_description().display()));
+    assert_refused(&reserved, 2, "no lab can be named 'netns'");
     let again = daemon.faultctl(&format!("lab up {} --name {lab}", etcd_description().display()));
     assert_refused(&again, 1, "is up already");
 }

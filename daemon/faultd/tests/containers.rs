@@ -9,6 +9,8 @@
               that a test measures with are programs"
 )]
 
+mod networks;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -26,6 +28,8 @@ use faultd_testkit::{
     skip,
 };
 use serde_json::Value;
+
+use networks::VethToHost;
 
 const FAULTD: &str = env!("CARGO_BIN_EXE_faultd");
 /// For anything that an engine is asked to do.
@@ -142,9 +146,16 @@ impl Container {
 
     /// Pings it from the host.
     fn ping(&self, count: usize) -> Ping {
+        Ping::of(&self.address(), count)
+    }
+}
+
+impl Ping {
+    /// Pings an address from the namespace of the calling thread.
+    fn of(address: &str, count: usize) -> Self {
         let mut command = Command::new("ping");
         command.env("LC_ALL", "C").args(["-n", "-W", "1", "-i", PING_INTERVAL, "-c", &count.to_string()]);
-        command.arg(self.address());
+        command.arg(address);
         let answer = run(command, PATIENCE);
         let time = |line: &str| line.split_once(" time=")?.1.strip_suffix(" ms")?.parse().ok();
         let mut milliseconds: Vec<f64> = answer.stdout.lines().filter_map(time).collect();
@@ -162,6 +173,21 @@ impl Drop for Container {
     }
 }
 
+/// A network of an engine, removed with the test and after the containers in it.
+struct DockerNetwork {
+    engine: Arc<Engine>,
+    name: String,
+}
+
+impl Drop for DockerNetwork {
+    fn drop(&mut self) {
+        let removed = self.engine.try_docker(&format!("network rm {}", self.name));
+        if !std::thread::panicking() {
+            removed.succeeded();
+        }
+    }
+}
+
 /// The round trips of those pings that were answered, in order of their length.
 struct Ping {
     sent: usize,
@@ -169,6 +195,7 @@ struct Ping {
 }
 
 impl Ping {
+    /// Of those that were answered.
     fn median(&self) -> f64 {
         *self.milliseconds.get(self.milliseconds.len() / 2).expect("at least one answer")
     }
@@ -328,15 +355,83 @@ fn containers_are_listed_with_what_stands_in_the_way_of_a_fault() {
         (&target(&bridged)["interface"], &target(&bridged)["problem"]),
         (&bridged.interface().into(), &Value::Null)
     );
-    for container in [&of_host, &isolated] {
-        let reason = format!("container '{}' has no veth on this host", container.name);
+    let in_network = format!("'{}' is in the network of the host: say with --port", of_host.name);
+    let nowhere = format!("container '{}' has no network interface that is up", isolated.name);
+    for (container, code, reason) in [(&of_host, 2, in_network), (&isolated, 1, nowhere)] {
         assert!(target(container)["problem"].as_str().is_some_and(|problem| problem.starts_with(&reason)));
+        assert_eq!(target(container)["interface"], Value::Null);
         let added = daemon.faultctl(&format!("fault add {} --delay 5ms --for 1s", container.name));
-        assert_refused(&added, 1, &reason);
+        assert_refused(&added, code, &reason);
     }
     let unknown = daemon.faultctl("fault add faultd-test-nobody --delay 5ms --for 1s");
     assert_refused(&unknown, 3, "no lab host and no running container is named 'faultd-test-nobody'; see");
     assert!(faults_are_gone(&daemon));
+}
+
+#[test]
+fn a_container_in_the_network_of_the_host_is_faulted_by_its_port() {
+    let Some(engine) = Engine::get("a_container_in_the_network_of_the_host_is_faulted_by_its_port") else {
+        return;
+    };
+    let container = engine.container("--network host");
+    let daemon = engine.faultd();
+    // Interfaces of others come and go meanwhile.
+    let words = format!("fault add {} --delay 5ms --port 9 --for 60s", container.name);
+    assert!(wait_until(PATIENCE, || daemon.faultctl(&words).code == Some(0)));
+    let fault = fault(&daemon);
+    let interfaces = fault["interface"].as_str().expect("interfaces");
+    assert!(!interfaces.is_empty() && interfaces.split(',').all(|name| name != "lo"), "{fault}");
+    assert_eq!((&fault["target"], &fault["shape"]["port"]), (&container.name.as_str().into(), &"9".into()));
+    daemon.faultctl("fault clear").succeeded();
+}
+
+#[test]
+fn a_container_on_a_macvlan_is_caught_inside_of_it() {
+    let Some(engine) = Engine::get("a_container_on_a_macvlan_is_caught_inside_of_it") else { return };
+    // The container is on the host's end; it is pinged from the other one.
+    let wire = VethToHost::create();
+    let name = format!("faultd-test-{}-macvlan", std::process::id());
+    let network = "--driver macvlan --subnet 10.113.0.0/24";
+    let parent = &wire.host.outside.name;
+    engine.docker(&format!("network create {network} --opt parent={parent} {name}"));
+    let _network = DockerNetwork { engine: Arc::clone(&engine), name: name.clone() };
+    networks::ip(&format!("-n {} address add 10.113.0.9/24 dev eth0", wire.target.named.name));
+    let container = engine.container(&format!("--network {name} --ip 10.113.0.5"));
+    let daemon = engine.faultd();
+    let ping = || wire.target.host.namespace.run(|| Ping::of("10.113.0.5", 20)).expect("inside").median();
+    let before = ping();
+    daemon.faultctl(&format!("fault add {} --delay 50ms --for 60s", container.name)).succeeded();
+    assert_eq!(fault(&daemon)["interface"], "eth0");
+    let during = ping();
+    daemon.faultctl("fault clear").succeeded();
+    let after = ping();
+    assert!(before < CLEARLY_FASTER && after < CLEARLY_FASTER, "{before} ms before, {after} ms after");
+    assert!((49.9..80.0).contains(&(during - before)), "the delay of 50 ms made {before} ms {during} ms");
+}
+
+#[test]
+fn a_container_that_starts_again_with_another_address_is_followed() {
+    let Some(engine) = Engine::get("a_container_that_starts_again_with_another_address_is_followed") else {
+        return;
+    };
+    let (target, peer) = (engine.container(""), engine.container(""));
+    let daemon = engine.faultd();
+    daemon
+        .faultctl(&format!("fault add {} --partition --to {} --for 120s", target.name, peer.name))
+        .succeeded();
+    let known = |address: &str| fault(&daemon)["peers"][0] == format!("{}: {address}", peer.name);
+    let before = peer.address();
+    assert!(known(&before), "{}", fault(&daemon));
+    engine.docker(&format!("stop -t 0 {}", peer.name));
+    // Somebody else gets the address while it is free.
+    let _other = engine.container("");
+    assert!(wait_until(PATIENCE, || daemon.log().contains("the peer of a fault is gone")));
+    assert!(known(&before), "it keeps its last address while it is away: {}", fault(&daemon));
+    engine.docker(&format!("start {}", peer.name));
+    let after = peer.address();
+    assert!(wait_until(PATIENCE, || known(&after)), "{after}: {}", fault(&daemon));
+    assert_ne!(before, after, "somebody else has the old one");
+    daemon.faultctl("fault clear").succeeded();
 }
 
 #[test]
@@ -346,5 +441,7 @@ fn without_an_engine_containers_are_unknown_and_the_reason_is_given() {
     let daemon = DaemonUnderTest::start_with(FAULTD, &[("DOCKER_HOST", &host)], &[]);
     let answer = daemon.faultctl("fault add web --delay 5ms --for 1s");
     assert_refused(&answer, 3, &format!("named 'web' (no container engine answers at {host}: "));
-    assert_eq!(daemon.faultctl("-o json target ls").json()["targets"], serde_json::json!([]));
+    let listed = daemon.faultctl("-o json target ls").json()["targets"].take();
+    let mut kinds = listed.as_array().expect("targets").iter().map(|target| &target["kind"]);
+    assert!(kinds.all(|kind| kind != "docker"), "{listed}");
 }

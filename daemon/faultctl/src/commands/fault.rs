@@ -44,14 +44,15 @@ pub(crate) enum FaultVerb {
     },
     /// Removes the faults of one target, or all.
     Clear {
-        /// A lab host or a container.
+        /// A target's name, as for `fault add`.
         target: Option<String>,
     },
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArguments {
-    /// A lab host (etcd/etcd0, or etcd0 where that is clear) or a container's name.
+    /// A lab host (etcd/etcd0, or etcd0 where that is clear), a container's name, netns/NAME, pid/N or
+    /// interface/NAME.
     target: String,
     #[command(flatten)]
     fault: FaultFlags,

@@ -12,7 +12,7 @@ use crate::{
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TargetVerb {
-    /// Containers and lab hosts that can be named.
+    /// Lab hosts, containers, namespaces and interfaces that can be named.
     Ls,
 }
 

@@ -168,6 +168,7 @@ fn status_of(request: FaultRequest) -> FaultStatus {
         delay_ns: request.delay_ns,
         loss_ratio: request.loss_ratio,
         shape: request.shape,
+        peers: Vec::new(),
         onset_ns: Some(1_000_000),
         held: None,
         direction: request.direction,

@@ -7,7 +7,7 @@ use faultd_abi::{
 };
 
 use super::{
-    AttachKind, Corrupt, CorruptKind, Effects, Hook, Loss, Rate, RulePlan, Unit,
+    AttachKind, Corrupt, CorruptKind, Effects, Hook, Loss, Rate, RulePlan, TargetSide, Unit,
     jitter::correlation_parts,
     rule::{threshold, transfer_time},
 };
@@ -34,10 +34,15 @@ pub(super) fn may_cut(plan: &RulePlan) -> bool {
 }
 
 /// Whether some packets end at a hook where their sender would notice a verdict and try again. One whose
-/// packets all end may try as often as it likes.
+/// packets all end may try as often as it likes, unless it is the target itself: its TCP would go on at a
+/// steady pace, where it has to try more and more seldom.
 pub(super) fn needs_sink(plan: &RulePlan, attach: AttachKind) -> bool {
-    let some_end = !matches!(plan.effects.loss, None | Some(Loss::Random(1.0)));
-    attach == AttachKind::Tcx && plan.hook == Hook::Egress && some_end && plan.needed_holding().is_none()
+    let ends = match plan.effects.loss {
+        None => false,
+        Some(Loss::Random(1.0)) => plan.interface.target == TargetSide::Here,
+        Some(_) => true,
+    };
+    attach == AttachKind::Tcx && plan.hook == Hook::Egress && ends && plan.needed_holding().is_none()
 }
 
 /// The rule as the programs read it.
@@ -147,7 +152,7 @@ mod tests {
 
     use super::{
         AttachKind, Devices, Effects, Hook, Loss, RATE_ONE, Rate, RulePlan, Unit, encode, may_cut,
-        trace_words,
+        needs_sink, trace_words,
     };
     use crate::{
         datapath::{Delay, InterfaceReference, TargetSide},
@@ -167,6 +172,18 @@ mod tests {
         let rule = encode(&plan(Effects { rate, ..Effects::default() }), Devices::default(), AttachKind::Tcx);
         assert_eq!(rule.byte_time, 1000 * RATE_ONE);
         assert_eq!((rule.burst_ns, rule.queue_ns), (2_000_000, 5_000_000));
+    }
+
+    #[test]
+    fn a_target_does_not_notice_what_it_loses() {
+        let at = |target, hook, ratio| {
+            let lossy = plan(Effects { loss: Some(Loss::Random(ratio)), ..Effects::default() });
+            let interface = InterfaceReference { target, ..lossy.interface.clone() };
+            needs_sink(&RulePlan { interface, hook, ..lossy }, AttachKind::Tcx)
+        };
+        assert!(at(TargetSide::Here, Hook::Egress, 0.5) && at(TargetSide::Here, Hook::Egress, 1.0));
+        assert!(at(TargetSide::Beyond, Hook::Egress, 0.5) && !at(TargetSide::Beyond, Hook::Egress, 1.0));
+        assert!(!at(TargetSide::Here, Hook::Ingress, 1.0) && !at(TargetSide::Beyond, Hook::Ingress, 0.5));
     }
 
     #[test]

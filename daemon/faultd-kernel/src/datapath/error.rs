@@ -106,6 +106,15 @@ pub enum DatapathError {
     /// A rule that holds cannot be moved.
     #[error("a rule that holds cannot move to another interface or direction: remove it and add a new one")]
     Moved,
+    /// Rules on one hook must agree on which end of the interface their target is.
+    #[error(
+        "other rules on {interface} see their target at the other end of it: name the same target as they \
+         do, or remove them first"
+    )]
+    OtherEnd {
+        /// Name of the interface.
+        interface: String,
+    },
     /// As many rules compete for a packet as can.
     #[error(
         "{limit} rules compete for the same packets of {interface} already, which is the most: remove one first"

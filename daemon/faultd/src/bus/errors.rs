@@ -8,7 +8,7 @@ use crate::{
     lab::LabError,
     plugins::PluginProblem,
     run::RunError,
-    target::{TargetError, docker::ContainerError},
+    target::{TargetError, docker::ContainerError, interface::InterfaceProblem, interfaces::InterfacesError},
 };
 
 pub(super) fn of_dictionary(error: &DictionaryError) -> Error {
@@ -39,12 +39,22 @@ pub(super) fn of_engine(error: &EngineError) -> Error {
 pub(super) fn of_target(error: &TargetError) -> Error {
     let text = error.to_string();
     match error {
-        TargetError::NotFound { .. } => Error::NotFound(text),
-        TargetError::NoAddress(_) => Error::InvalidRequest(text),
-        TargetError::Ambiguous { .. } => Error::InvalidRequest(text),
-        TargetError::Container(ContainerError::NotFound) => Error::NotFound(text),
-        TargetError::Container(ContainerError::NoVeth(_)) => Error::NotSupported(text),
-        TargetError::Container(_) => Error::Failed(text),
+        TargetError::NotFound { .. }
+        | TargetError::NoNamespace(_)
+        | TargetError::NoProcess(_)
+        | TargetError::NoInterface(_)
+        | TargetError::Container(ContainerError::NotFound) => Error::NotFound(text),
+        TargetError::NoAddress(_)
+        | TargetError::BadProcess(_)
+        | TargetError::SharesHost(_)
+        | TargetError::Ambiguous { .. } => Error::InvalidRequest(text),
+        TargetError::Interface(InterfaceProblem::Down(_)) => Error::Failed(text),
+        TargetError::Interface(_)
+        | TargetError::Interfaces(InterfacesError::None(_))
+        | TargetError::Container(ContainerError::Interfaces(InterfacesError::None(_))) => {
+            Error::NotSupported(text)
+        }
+        TargetError::Interfaces(_) | TargetError::Container(_) => Error::Failed(text),
     }
 }
 

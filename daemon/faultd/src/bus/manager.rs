@@ -184,10 +184,10 @@ impl Manager {
         let Services { targets, capabilities, .. } = &self.services;
         let spec = FaultSpec::checked(request).map_err(|error| of_fault(&error))?;
         let backend = backend::choose(&spec, capabilities).map_err(|error| of_backend(&error))?;
-        let target = targets.resolve(&spec.target).await.map_err(|error| of_target(&error))?;
-        let selectors = targets.selectors(&spec.selection).await.map_err(|error| of_target(&error))?;
+        let target = targets.of_fault(&spec).await.map_err(|error| of_target(&error))?;
+        let peers = targets.peers(&spec.selection).await.map_err(|error| of_target(&error))?;
         let owner = if request.detach { FaultOwner::Daemon } else { FaultOwner::Connection(self.connection) };
-        Ok(Application { spec, target, selectors, backend, owner })
+        Ok(Application { spec, target, peers, backend, owner })
     }
 
     async fn clear(&self, selection: Selection) -> Result<u32, Error> {

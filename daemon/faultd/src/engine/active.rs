@@ -7,6 +7,7 @@ use faultd_kernel::datapath::RuleId;
 use tokio::time::Instant;
 
 use super::{handle::Application, report::FaultReport};
+use crate::target::FoundPeer;
 
 /// Whose end is the end of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,13 +51,17 @@ pub(super) struct ActiveFault {
     pub(super) rules: Vec<RuleId>,
     pub(super) seed: u64,
     pub(super) deadline: Option<Instant>,
+    /// The same for the kernel, on the monotonic clock.
+    pub(super) deadline_ns: Option<u64>,
+    /// Whether the kernel refused to follow its peers, which is logged once.
+    pub(super) refused_to_follow: bool,
     /// When it was asked for, on the monotonic clock.
     pub(super) commanded_ns: u64,
 }
 
 impl ActiveFault {
     pub(super) fn status(&self, report: &FaultReport) -> FaultStatus {
-        let Application { spec, target, backend, owner, .. } = &self.application;
+        let Application { spec, target, peers, backend, owner } = &self.application;
         let interfaces: Vec<&str> =
             target.interfaces.iter().map(|interface| interface.name.as_str()).collect();
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -68,6 +73,7 @@ impl ActiveFault {
             delay_ns: spec.delay.map(|delay| nanoseconds(delay.duration())),
             loss_ratio: spec.loss.map(super::super::fault::Loss::ratio),
             shape: spec.shape.clone(),
+            peers: peers.iter().map(|(name, peer)| peer_text(name, peer)).collect(),
             direction: spec.direction,
             backend: backend.name.clone(),
             backend_reason: backend.reason.clone(),
@@ -89,4 +95,10 @@ impl ActiveFault {
     pub(super) fn deadline_in(hold_for: Option<Duration>) -> Option<Instant> {
         hold_for.map(|hold| Instant::now() + hold)
     }
+}
+
+/// A peer and where it is: `etcd1: 10.213.0.2`.
+fn peer_text(name: &str, peer: &FoundPeer) -> String {
+    let addresses: Vec<String> = peer.addresses.iter().map(ToString::to_string).collect();
+    format!("{name}: {}", addresses.join(", "))
 }

@@ -1,13 +1,15 @@
 //! How the rest of the daemon speaks to the engine: commands with a reply.
 
+use std::collections::BTreeSet;
+
 use faultd_api::fault::FaultStatus;
 use faultd_kernel::datapath::{InterfaceReference, Selector};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::active::{Applied, Cleared, FaultOwner};
 use crate::{
     fault::{FaultSpec, backend::ChosenBackend},
-    target::ResolvedTarget,
+    target::{FoundPeer, Peers, ResolvedTarget},
 };
 
 /// A checked fault, on a found target, with a chosen backend: ready to be applied.
@@ -17,12 +19,36 @@ pub struct Application {
     pub spec: FaultSpec,
     /// To whom.
     pub target: ResolvedTarget,
-    /// To which of its packets: a rule for each.
-    pub selectors: Vec<Selector>,
+    /// The peers that are named, as they were found last.
+    pub peers: Peers,
     /// By what.
     pub backend: ChosenBackend,
     /// Until whose end.
     pub owner: FaultOwner,
+}
+
+impl Application {
+    /// To which packets of the target: a rule for each.
+    #[must_use]
+    pub fn selectors(&self) -> Vec<Selector> {
+        let addresses = |name: &str| self.peers.get(name).map(|peer| peer.addresses.clone());
+        self.spec.selection.selectors(|name| addresses(name).unwrap_or_default())
+    }
+
+    /// The same with peers as they are found now; nothing where none of them has moved. A process that
+    /// has the number of another one is not that.
+    pub(super) fn followed(&self, found: &Peers) -> Option<Self> {
+        let moved = |(name, known): (&String, &FoundPeer)| {
+            let now = found.get(name).filter(|now| now.process == known.process && **now != *known)?;
+            Some((name.clone(), now.clone()))
+        };
+        let moved: Peers = self.peers.iter().filter_map(moved).collect();
+        (!moved.is_empty()).then(|| {
+            let mut followed = self.clone();
+            followed.peers.extend(moved);
+            followed
+        })
+    }
 }
 
 /// Which faults a command concerns.
@@ -105,6 +131,10 @@ pub(super) enum Command {
     List {
         reply: oneshot::Sender<Vec<FaultStatus>>,
     },
+    Follow {
+        found: Peers,
+        reply: oneshot::Sender<()>,
+    },
     Prepare {
         interfaces: Vec<InterfaceReference>,
         reply: oneshot::Sender<Result<(), EngineError>>,
@@ -122,11 +152,30 @@ pub(super) enum Command {
 #[derive(Clone)]
 pub struct EngineHandle {
     commands: mpsc::Sender<Command>,
+    named_peers: watch::Receiver<BTreeSet<String>>,
 }
 
 impl EngineHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>) -> Self {
-        Self { commands }
+    pub(super) fn new(
+        commands: mpsc::Sender<Command>,
+        named_peers: watch::Receiver<BTreeSet<String>>,
+    ) -> Self {
+        Self { commands, named_peers }
+    }
+
+    /// The peers that faults which hold call by a name, whenever that changes.
+    #[must_use]
+    pub fn named_peers(&self) -> watch::Receiver<BTreeSet<String>> {
+        self.named_peers.clone()
+    }
+
+    /// Changes every fault that names one of these peers and knows it by other addresses, at once for
+    /// each packet. What cannot be changed holds as it was, and is logged.
+    ///
+    /// # Errors
+    /// Only when the daemon is stopping.
+    pub async fn follow(&self, found: Peers) -> Result<(), EngineError> {
+        self.ask(|reply| Command::Follow { found, reply }).await
     }
 
     /// Applies a fault; when this returns, the kernel has confirmed it.

@@ -11,6 +11,7 @@
 //! ends on time even if this thread does not run.
 
 mod active;
+mod following;
 mod handle;
 mod owner;
 mod port;

@@ -1,6 +1,10 @@
 //! The engine's thread: the only place where faults begin and end.
 
-use std::{collections::BTreeMap, io, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io, thread,
+    time::Duration,
+};
 
 use faultd_api::{
     fault::{Direction, FaultStatus},
@@ -8,10 +12,10 @@ use faultd_api::{
 };
 use faultd_kernel::{
     clock,
-    datapath::{Hook, InterfaceReference, RuleId, RulePlan, Selector},
+    datapath::{DatapathError, Hook, InterfaceReference, RuleId, RulePlan, Selector},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 
@@ -21,7 +25,7 @@ use super::{
     port::RulePort,
     report::FaultReport,
 };
-use crate::{engine::FaultOwner, metrics::Metrics, random_seed};
+use crate::{engine::FaultOwner, error_chain, metrics::Metrics, random_seed};
 
 /// Callers wait for a reply, so a short queue is enough: it bounds callers, not work.
 const QUEUE_LENGTH: usize = 64;
@@ -35,22 +39,26 @@ pub fn start(port: impl RulePort, metrics: Metrics) -> io::Result<EngineHandle> 
     // A runtime of its own: calls into the kernel block, and nothing else may wait for them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut owner = Owner::new(port, metrics);
+    let handle = EngineHandle::new(sender, owner.named_peers.subscribe());
     thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || runtime.block_on(owner.serve(commands)))?;
-    Ok(EngineHandle::new(sender))
+    Ok(handle)
 }
 
 pub(super) struct Owner<P> {
-    port: P,
-    metrics: Metrics,
-    faults: BTreeMap<u64, ActiveFault>,
+    pub(super) port: P,
+    pub(super) metrics: Metrics,
+    pub(super) faults: BTreeMap<u64, ActiveFault>,
     last_id: u64,
+    /// What is to be followed.
+    pub(super) named_peers: watch::Sender<BTreeSet<String>>,
 }
 
 impl<P: RulePort> Owner<P> {
     pub(super) fn new(port: P, metrics: Metrics) -> Self {
-        Self { port, metrics, faults: BTreeMap::new(), last_id: 0 }
+        let named_peers = watch::Sender::new(BTreeSet::new());
+        Self { port, metrics, faults: BTreeMap::new(), last_id: 0, named_peers }
     }
 
     pub(super) async fn serve(&mut self, mut commands: mpsc::Receiver<Command>) {
@@ -92,6 +100,10 @@ impl<P: RulePort> Owner<P> {
             Command::List { reply } => {
                 let _ = reply.send(self.list());
             }
+            Command::Follow { found, reply } => {
+                self.follow(&found);
+                let _ = reply.send(());
+            }
             Command::Prepare { interfaces, reply } => {
                 let _ = reply.send(self.prepare(&interfaces));
             }
@@ -123,7 +135,17 @@ impl<P: RulePort> Owner<P> {
         let (rules, effective_ns) = self.install(&application, seed, deadline_ns)?;
         self.last_id += 1;
         let id = format!("f{}", self.last_id);
-        let fault = ActiveFault { id, application, rules, seed, deadline, commanded_ns };
+        let refused_to_follow = false;
+        let fault = ActiveFault {
+            id,
+            application,
+            rules,
+            seed,
+            deadline,
+            deadline_ns,
+            refused_to_follow,
+            commanded_ns,
+        };
         let status = fault.status(&FaultReport::default());
         tracing::info!(
             fault = status.id,
@@ -133,6 +155,7 @@ impl<P: RulePort> Owner<P> {
             "fault applied"
         );
         self.faults.insert(self.last_id, fault);
+        self.tell_named_peers();
         Ok(Applied { status, commanded_ns, effective_ns })
     }
 
@@ -141,10 +164,9 @@ impl<P: RulePort> Owner<P> {
     fn refuse_occupied(&self, application: &Application) -> Result<(), EngineError> {
         for other in self.faults.values() {
             let theirs = &other.application;
-            let alike = theirs.target.name == application.target.name
-                && theirs.spec.shape.priority == application.spec.shape.priority
-                && theirs.selectors == application.selectors
-                && directions_meet(theirs.spec.direction, application.spec.direction);
+            let alike = theirs.spec.shape.priority == application.spec.shape.priority
+                && share_a_hook(theirs, application)
+                && theirs.selectors() == application.selectors();
             if alike {
                 return Err(EngineError::Occupied {
                     target: application.target.name.clone(),
@@ -164,27 +186,32 @@ impl<P: RulePort> Owner<P> {
         let holds = &fault.application;
         if holds.target.name != application.target.name
             || holds.spec.direction != application.spec.direction
-            || holds.selectors.len() != application.selectors.len()
+            || holds.selectors().len() != application.selectors().len()
         {
             return Err(EngineError::NotTheSame(id.to_owned()));
+        }
+        if !is_anywhere(&mut self.port, fault) {
+            let reason = "its interface has gone: remove it and add a new one".to_owned();
+            return Err(EngineError::NotChanged { id: id.to_owned(), reason });
         }
         // Where nothing waited so far, anything may; otherwise packets stay with the device they are in.
         let holding = holds.backend.holding.or(application.backend.holding);
         let commanded_ns = clock::monotonic_ns();
         let hold_for = application.spec.hold_for;
         let deadline_ns = deadline_after(commanded_ns, hold_for);
-        let mut application = Application { owner: holds.owner.clone(), ..application };
+        // The rules are where they are, also if the target has more interfaces by now.
+        let (target, owner) = (holds.target.clone(), holds.owner.clone());
+        let mut application = Application { target, owner, ..application };
         application.backend.holding = holding;
-        let plans = rule_plans(&application, fault.seed, deadline_ns);
-        for (rule, plan) in fault.rules.iter().zip(plans) {
-            let set = self.port.set(*rule, plan);
-            set.map_err(|error| EngineError::NotChanged { id: id.to_owned(), reason: error_chain(&error) })?;
-        }
+        set_rules(&mut self.port, fault, &application, deadline_ns)
+            .map_err(|error| EngineError::NotChanged { id: id.to_owned(), reason: error_chain(&error) })?;
         fault.application = application;
         fault.deadline = ActiveFault::deadline_in(hold_for);
+        fault.deadline_ns = deadline_ns;
         let report = report(&mut self.port, fault);
         let status = fault.status(&report);
         tracing::info!(fault = status.id, target = status.target, does = status.text, "fault changed");
+        self.tell_named_peers();
         Ok(status)
     }
 
@@ -254,6 +281,7 @@ impl<P: RulePort> Owner<P> {
 
     fn remove(&mut self, id: u64, action: &'static str) -> Option<Cleared> {
         let fault = self.faults.remove(&id)?;
+        self.tell_named_peers();
         let commanded_ns = clock::monotonic_ns();
         let (cleared_ns, report, failures) = self.uninstall(&fault.rules);
         self.metrics.fault_transition(action, failures.is_empty());
@@ -273,7 +301,7 @@ impl<P: RulePort> Owner<P> {
             .map(|fault| {
                 let report = report(port, fault);
                 let mut status = fault.status(&report);
-                if !fault.application.target.interfaces.iter().all(|interface| port.is_there(interface)) {
+                if !is_anywhere(port, fault) {
                     "gone".clone_into(&mut status.state);
                 }
                 status
@@ -301,6 +329,11 @@ fn is_selected(fault: &ActiveFault, selection: &Selection) -> bool {
     }
 }
 
+/// Whether an interface of the fault's target is still there; others may have gone with their rules.
+fn is_anywhere(port: &mut impl RulePort, fault: &ActiveFault) -> bool {
+    fault.application.target.interfaces.iter().any(|interface| port.is_there(interface))
+}
+
 /// What the rules of a fault did so far.
 fn report(port: &mut impl RulePort, fault: &ActiveFault) -> FaultReport {
     let mut sum = FaultReport::default();
@@ -313,8 +346,19 @@ fn report(port: &mut impl RulePort, fault: &ActiveFault) -> FaultReport {
     sum
 }
 
-fn directions_meet(one: Direction, other: Direction) -> bool {
-    one == other || one == Direction::Both || other == Direction::Both
+/// Whether two faults would treat packets at the same side of an interface: a target may have two names.
+fn share_a_hook(one: &Application, other: &Application) -> bool {
+    let hooks = |application: &Application| {
+        let direction = application.spec.direction;
+        let interfaces = application.target.interfaces.clone().into_iter();
+        let hooks = move |interface: InterfaceReference| {
+            let hooks = hooks_of(&interface, direction).into_iter();
+            hooks.map(move |hook| (interface.namespace.clone(), interface.index, hook))
+        };
+        interfaces.flat_map(hooks).collect::<Vec<_>>()
+    };
+    let of_one = hooks(one);
+    hooks(other).iter().any(|hook| of_one.contains(hook))
 }
 
 fn hooks_of(interface: &InterfaceReference, direction: Direction) -> Vec<Hook> {
@@ -330,12 +374,24 @@ fn deadline_after(commanded_ns: u64, hold_for: Option<Duration>) -> Option<u64> 
     hold_for.map(|hold| commanded_ns.saturating_add(nanoseconds(hold)))
 }
 
+/// Changes the rules of a fault to what it is to be; those that are changed when one is refused stay so.
+pub(super) fn set_rules(
+    port: &mut impl RulePort,
+    fault: &ActiveFault,
+    application: &Application,
+    deadline_ns: Option<u64>,
+) -> Result<(), DatapathError> {
+    let plans = rule_plans(application, fault.seed, deadline_ns);
+    fault.rules.iter().zip(plans).try_for_each(|(rule, plan)| port.set(*rule, plan))
+}
+
 /// All rules of a fault, always in the same order.
 fn rule_plans(application: &Application, seed: u64, deadline_ns: Option<u64>) -> Vec<RulePlan> {
     let mut plans = Vec::new();
+    let selectors = application.selectors();
     for interface in &application.target.interfaces {
         for hook in hooks_of(interface, application.spec.direction) {
-            for selector in &application.selectors {
+            for selector in &selectors {
                 plans.push(rule_plan(application, interface, hook, selector, seed, deadline_ns));
             }
         }
@@ -362,16 +418,4 @@ fn rule_plan(
         holding: application.backend.holding,
         deadline_monotonic_ns,
     }
-}
-
-/// An error with its causes in one line.
-fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -8,10 +8,11 @@ use std::{
 use faultd_api::fault::FaultRequest;
 use faultd_kernel::{
     datapath::{
-        DatapathError, Hook, InterfaceReference, RuleCounters, RuleId, RulePlan, RuleReport, Selector,
+        DatapathError, Hook, InterfaceReference, Network, RuleCounters, RuleId, RulePlan, RuleReport,
         TargetSide,
     },
     namespace::Namespace,
+    process::ProcessIdentity,
 };
 use tokio::{sync::mpsc, time::sleep};
 
@@ -19,7 +20,7 @@ use super::{Application, EngineError, EngineHandle, FaultOwner, RulePort, Select
 use crate::{
     fault::{FaultSpec, backend::ChosenBackend},
     metrics::Metrics,
-    target::ResolvedTarget,
+    target::{FoundPeer, Peers, ResolvedTarget},
 };
 
 /// Rules that would be in the kernel, and the hook at which the stand-in refuses.
@@ -79,8 +80,9 @@ impl FakeKernel {
 fn engine(kernel: &FakeKernel) -> EngineHandle {
     let (sender, commands) = mpsc::channel(1);
     let mut owner = Owner::new(kernel.clone(), Metrics::new().unwrap());
+    let named_peers = owner.named_peers.subscribe();
     tokio::spawn(async move { owner.serve(commands).await });
-    EngineHandle::new(sender)
+    EngineHandle::new(sender, named_peers)
 }
 
 fn application(target: &str, change: impl FnOnce(&mut FaultRequest)) -> Application {
@@ -88,11 +90,18 @@ fn application(target: &str, change: impl FnOnce(&mut FaultRequest)) -> Applicat
         FaultRequest { target: target.into(), delay_ns: Some(1_000_000), ..FaultRequest::default() };
     change(&mut request);
     let (namespace, target_side) = (Namespace::current().unwrap(), TargetSide::Beyond);
-    let interface = InterfaceReference { namespace, index: 1, name: "lo".into(), target: target_side };
+    // Each target has an interface of its own: 1 for a, 2 for b.
+    let index = u32::from(target.as_bytes()[0] - b'a') + 1;
+    let interface = InterfaceReference { namespace, index, name: "lo".into(), target: target_side };
     Application {
         spec: FaultSpec::checked(&request).unwrap(),
-        target: ResolvedTarget { name: target.into(), interfaces: vec![interface], addresses: Vec::new() },
-        selectors: vec![Selector::default()],
+        target: ResolvedTarget {
+            name: target.into(),
+            interfaces: vec![interface],
+            addresses: Vec::new(),
+            shares_host: false,
+        },
+        peers: Peers::new(),
         backend: ChosenBackend { holding: None, name: "relay".into(), reason: "test".into() },
         owner: FaultOwner::Daemon,
     }
@@ -135,12 +144,110 @@ async fn a_second_fault_in_the_same_direction_is_refused_with_the_first_ones_id(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_under_another_name_is_still_the_same_target() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    let first = engine.add(application("a", |_| {})).await.unwrap();
+    let mut by_another_name = application("a", |request| request.target = "netns/a".into());
+    by_another_name.target.name = "netns/a".into();
+    let refused = engine.add(by_another_name.clone()).await;
+    assert!(matches!(refused, Err(EngineError::Occupied { id, .. }) if id == first.status.id));
+    // Seen from the interface itself, what leaves the target goes out, and not in.
+    by_another_name.target.interfaces[0].target = TargetSide::Here;
+    assert!(engine.add(by_another_name).await.is_ok());
+}
+
+fn peer(address: [u8; 4]) -> FoundPeer {
+    FoundPeer { addresses: vec![address.into()], process: None }
+}
+
+fn peers(peers: &[(&str, FoundPeer)]) -> Peers {
+    peers.iter().map(|(name, peer)| ((*name).to_owned(), peer.clone())).collect()
+}
+
+/// The peers of each rule in the kernel.
+fn peers_in(kernel: &FakeKernel) -> Vec<Vec<Network>> {
+    kernel.rules.lock().unwrap().iter().map(|(_, plan)| plan.selector.peers.clone()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_follows_a_peer_in_place() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    let to = |request: &mut FaultRequest| {
+        request.shape.to = ["netns/p:80", "10.9.9.9:80", "q"].map(str::to_owned).to_vec();
+        (request.seed, request.hold_for_ns) = (Some(7), Some(10_000_000_000));
+    };
+    let known = peers(&[("netns/p", peer([10, 0, 0, 1])), ("q", peer([10, 0, 0, 5]))]);
+    let application = Application { peers: known, ..application("a", to) };
+    engine.add(application).await.unwrap();
+    let before = kernel.rules.lock().unwrap().clone();
+    assert_eq!(engine.named_peers().borrow().iter().collect::<Vec<_>>(), ["netns/p", "q"]);
+
+    engine.follow(peers(&[("netns/p", peer([10, 0, 0, 2])), ("r", peer([10, 0, 0, 9]))])).await.unwrap();
+    let host = |address: [u8; 4]| Network::host(address.into());
+    let moved = vec![vec![host([10, 0, 0, 2]), host([10, 9, 9, 9])], vec![host([10, 0, 0, 5])]];
+    assert_eq!(peers_in(&kernel), moved, "who was not found stays where it was");
+    for ((rule, then), (same_rule, now)) in before.iter().zip(kernel.rules.lock().unwrap().iter()) {
+        assert_eq!(rule, same_rule);
+        let same = RulePlan { selector: then.selector.clone(), ..now.clone() };
+        assert_eq!(*then, same, "nothing else has changed");
+    }
+    assert_eq!(engine.list().await.unwrap()[0].peers, ["netns/p: 10.0.0.2", "q: 10.0.0.5"]);
+    engine.clear(Selection::All).await.unwrap();
+    assert!(engine.named_peers().borrow().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_process_with_the_number_of_a_peer_is_not_followed() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    let process = |start_time| Some(ProcessIdentity { pid: 7, start_time });
+    let first = FoundPeer { process: process(1), ..peer([10, 0, 0, 1]) };
+    let known = peers(&[("pid/7", first.clone())]);
+    let to = |request: &mut FaultRequest| request.shape.to = vec!["pid/7".into()];
+    engine.add(Application { peers: known, ..application("a", to) }).await.unwrap();
+    let other = FoundPeer { process: process(2), ..peer([10, 0, 0, 2]) };
+    engine.follow(peers(&[("pid/7", other)])).await.unwrap();
+    assert_eq!(peers_in(&kernel), [[Network::host([10, 0, 0, 1].into())]]);
+    engine
+        .follow(peers(&[("pid/7", FoundPeer { process: process(1), ..peer([10, 0, 0, 3]) })]))
+        .await
+        .unwrap();
+    assert_eq!(peers_in(&kernel), [[Network::host([10, 0, 0, 3].into())]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_kernel_does_not_change_is_tried_again() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    let to = |request: &mut FaultRequest| request.shape.to = vec!["q".into()];
+    let known = peers(&[("q", peer([10, 0, 0, 1]))]);
+    engine.add(Application { peers: known, ..application("a", to) }).await.unwrap();
+    let moved = peers(&[("q", peer([10, 0, 0, 2]))]);
+    let rules = std::mem::take(&mut *kernel.rules.lock().unwrap());
+    engine.follow(moved.clone()).await.unwrap();
+    assert_eq!(engine.list().await.unwrap()[0].peers, ["q: 10.0.0.1"], "no state that does not hold");
+    *kernel.rules.lock().unwrap() = rules;
+    engine.follow(moved).await.unwrap();
+    assert_eq!(peers_in(&kernel), [[Network::host([10, 0, 0, 2].into())]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_whose_interface_has_gone_cannot_be_changed() {
+    let kernel = FakeKernel { gone_interface: Some(1), ..FakeKernel::default() };
+    let engine = engine(&kernel);
+    let first = engine.add(application("a", |_| {})).await.unwrap().status;
+    let changed = engine.set(&first.id, application("a", |_| {})).await;
+    assert!(matches!(changed, Err(EngineError::NotChanged { reason, .. }) if reason.contains("has gone")));
+}
+
+#[tokio::test(start_paused = true)]
 async fn faults_for_other_packets_or_with_another_priority_go_together() {
     let kernel = FakeKernel::default();
     let engine = engine(&kernel);
     engine.add(application("a", |_| {})).await.unwrap();
-    let mut other_packets = application("a", |_| {});
-    other_packets.selectors = vec![Selector { protocol: Some(6), ..Selector::default() }];
+    let other_packets = application("a", |request| request.shape.protocol = Some("tcp".into()));
     assert!(engine.add(other_packets).await.is_ok());
     assert!(engine.add(application("a", |request| request.shape.priority = 1)).await.is_ok());
     assert_eq!(kernel.rules(), 3);

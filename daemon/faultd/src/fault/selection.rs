@@ -15,7 +15,7 @@ const MOST_PEERS: usize = 20_000;
 pub enum Peer {
     /// An address or a network.
     Network(Network),
-    /// Another target, whose addresses are looked up when the fault begins.
+    /// Another target, whose addresses are looked up when the fault begins and followed while it holds.
     Target(String),
 }
 
@@ -57,6 +57,12 @@ impl Selection {
             protocol: shape.protocol.as_deref().map(checked_protocol).transpose()?,
             neighbours: shape.neighbours,
         })
+    }
+
+    /// Whether the target's own packets are told by their port.
+    #[must_use]
+    pub fn names_target_ports(&self) -> bool {
+        self.target_ports != PortRange::default()
     }
 
     /// The names of targets among the peers.

@@ -27,6 +27,9 @@ pub enum DescriptionError {
         "'{0}' cannot be a name here: use 1 to {LONGEST_NAME} of a-z, 0-9 and -, beginning with a letter"
     )]
     Name(String),
+    /// A lab's hosts are named after it, which must not mean something else.
+    #[error("no lab can be named '{0}': '{0}/…' names other targets; use --name for another one")]
+    ReservedName(String),
     /// No members, too many, or one name twice.
     #[error("a lab has 1 to {MOST_MEMBERS} members with different names")]
     Members,
@@ -119,6 +122,9 @@ impl LabDescription {
     pub fn parse(text: &str, name: Option<&str>) -> Result<Self, DescriptionError> {
         let document: Document = toml::from_str(text)?;
         let name = checked_name(name.unwrap_or(&document.name))?;
+        if crate::target::is_kind(&name) {
+            return Err(DescriptionError::ReservedName(name));
+        }
         let network = parse_subnet(&document.subnet)?;
         let members = members(&document, &name, network)?;
         Ok(Self {
@@ -228,6 +234,7 @@ mod tests {
             text
         };
         assert!(wrong("name = \"etcd\"", "name = \"../etcd\"").contains("cannot be a name"));
+        assert!(wrong("name = \"etcd\"", "name = \"netns\"").contains("names other targets"));
         assert!(wrong("\"etcd1\", ", "\"etcd0\", ").contains("different names"));
         assert!(wrong("10.213.0.0/24", "10.213.0.0/16").contains("no subnet"));
         assert!(wrong("client_port", "clinet_port").contains("clinet_port"));

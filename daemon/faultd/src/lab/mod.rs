@@ -359,7 +359,12 @@ fn cluster_of(description: &LabDescription, record: &LabRecord) -> Result<Cluste
         crate::cluster::ClusterMember {
             name: member.name.clone(),
             endpoint: (member.address, member.client_port).into(),
-            target: ResolvedTarget { name, interfaces: vec![interface], addresses: vec![member.address] },
+            target: ResolvedTarget {
+                name,
+                interfaces: vec![interface],
+                addresses: vec![member.address],
+                shares_host: false,
+            },
         }
     });
     Ok(Cluster {

@@ -20,6 +20,7 @@ pub(super) struct FaultFamilies {
     loss: GaugeVec,
     lease: GaugeVec,
     packets: IntCounterVec,
+    peer_changes: IntCounterVec,
     /// Last status of each fault, and when it ended. A std mutex: held while the families are set.
     known: Mutex<HashMap<String, (FaultStatus, Option<Instant>)>>,
 }
@@ -57,6 +58,12 @@ impl FaultFamilies {
                 "Packets of a fault by what became of them.",
                 &["fault", "target", "direction", "verdict"],
             )?,
+            peer_changes: counters(
+                registry,
+                "faultd_peer_changes_total",
+                "Times that a fault followed its named peers to other addresses.",
+                &["target"],
+            )?,
             known: Mutex::new(HashMap::new()),
         })
     }
@@ -88,13 +95,25 @@ impl FaultFamilies {
     /// Drops the series of faults that ended long ago, so that the page does not grow for ever.
     pub(super) fn forget_old(&self) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forgotten = Vec::new();
         known.retain(|_, (status, ended)| {
             let old = ended.is_some_and(|ended| ended.elapsed() > KEPT_AFTER_END);
             if old {
                 self.remove(status);
+                forgotten.push(status.target.clone());
             }
             !old
         });
+        for target in forgotten {
+            if !known.values().any(|(status, _)| status.target == target) {
+                // One whose peers never moved has no such series.
+                let _ = self.peer_changes.remove_label_values(&[target.as_str()]);
+            }
+        }
+    }
+
+    pub(super) fn peers_moved(&self, target: &str) {
+        self.peer_changes.with_label_values(&[target]).inc();
     }
 
     fn show(&self, status: &FaultStatus, active: bool) {

@@ -88,6 +88,11 @@ impl Metrics {
         self.inner.cleanup_failures.inc();
     }
 
+    /// Counts a fault on this target that followed its peers to other addresses.
+    pub fn peers_moved(&self, target: &str) {
+        self.inner.faults.peers_moved(target);
+    }
+
     /// Shows the faults that hold now.
     pub fn set_faults(&self, faults: &[FaultStatus]) {
         self.inner.faults.set(faults);
@@ -156,6 +161,7 @@ mod tests {
             kind: "delay".into(),
             text: String::new(),
             shape: faultd_api::shape::FaultShape::default(),
+            peers: Vec::new(),
             onset_ns: None,
             held: None,
             delay_ns: Some(50_000_000),

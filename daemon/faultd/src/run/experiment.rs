@@ -15,10 +15,7 @@ use std::{
 };
 
 use faultd_api::run::{RunProgress, RunResult};
-use faultd_kernel::{
-    datapath::{InterfaceReference, Selector},
-    probe::Capabilities,
-};
+use faultd_kernel::{datapath::InterfaceReference, probe::Capabilities};
 use faultd_plugin_host::{
     DriverClient, DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
 };
@@ -52,7 +49,7 @@ use crate::{
     engine::{EngineHandle, FaultOwner, Selection},
     metrics::{Metrics, RunMetrics},
     plugins::{PluginProblem, Plugins},
-    target::Targets,
+    target::{Peers, Targets},
 };
 
 /// A second is closed this long after its end, so that what completed in it has been recorded.
@@ -80,7 +77,7 @@ pub struct Experiment {
     seed: u64,
     cluster: Cluster,
     surroundings: Surroundings,
-    selectors: Vec<Selector>,
+    peers: Peers,
     folder: RunFolder,
     roles: Vec<MemberRole>,
     clients: Vec<DriverClient>,
@@ -119,9 +116,9 @@ impl Experiment {
         let roles = watcher.roles().await?;
         resolver.roles().await?;
         refuse_impossible(&spec, &cluster, &roles, &surroundings.capabilities)?;
-        let selectors = match &spec.fault {
-            Some(fault) => surroundings.targets.selectors(&fault.selection).await.map_err(RunError::Peer)?,
-            None => Vec::new(),
+        let peers = match &spec.fault {
+            Some(fault) => surroundings.targets.peers(&fault.selection).await.map_err(RunError::Peer)?,
+            None => Peers::new(),
         };
         let serving = load::serving(&spec.request.via, &cluster, &roles)?;
         let name = faultd_results::folder::name(jiff::Zoned::now().datetime(), &spec.label);
@@ -138,7 +135,7 @@ impl Experiment {
             seed,
             cluster,
             surroundings,
-            selectors,
+            peers,
             folder,
             roles,
             clients,
@@ -242,7 +239,7 @@ impl Experiment {
             observer: &mut self.resolver,
             engine: &self.surroundings.engine,
             capabilities: &self.surroundings.capabilities,
-            selectors: &self.selectors,
+            peers: &self.peers,
             shown,
             held: Vec::new(),
             done: InjectionRecord::default(),

@@ -7,7 +7,7 @@ use faultd_api::{
     fault::{Direction, FaultRequest, FaultStatus},
     units::nanoseconds,
 };
-use faultd_kernel::{clock, datapath::Selector, probe::Capabilities};
+use faultd_kernel::{clock, probe::Capabilities};
 use faultd_plugin_host::{Direction as ProposedDirection, Effect, PluginError, Role, Rule, Schedule};
 use faultd_results::{
     event::{EventKind, FaultEvent},
@@ -21,6 +21,7 @@ use crate::{
     cluster::{Cluster, RoleError, RoleObserver, role_text},
     engine::{Application, Cleared, EngineError, EngineHandle, FaultOwner, Selection},
     fault::{FaultError, FaultSpec, backend},
+    target::Peers,
 };
 
 /// A fault may outlive the moment at which its schedule wants to be asked again by this, so that it
@@ -74,8 +75,8 @@ pub struct Injection<'a> {
     pub engine: &'a EngineHandle,
     /// What the host can do.
     pub capabilities: &'a Capabilities,
-    /// To which packets the run's fault applies, its peers found.
-    pub selectors: &'a [Selector],
+    /// The named peers of the run's fault.
+    pub peers: &'a Peers,
     /// The faults that hold, for people.
     pub shown: watch::Sender<Vec<String>>,
     /// The faults that hold; none at first.
@@ -160,7 +161,7 @@ impl Injection<'_> {
         spec.hold_for = Some(self.lease(until));
         let (target, role) = self.resolve(&spec.target).await?;
         let application = Application {
-            selectors: self.selectors.to_vec(),
+            peers: self.peers.clone(),
             backend: backend::choose(&spec, self.capabilities)?,
             owner: FaultOwner::Run(self.run.to_owned()),
             target,

@@ -1,7 +1,7 @@
 //! Running containers of a Docker-compatible engine, through its socket.
 //!
-//! Only the process id and the addresses are taken from the engine; the interface on the host is
-//! found by asking the kernel who the peer of the container's veth is.
+//! Only the process id and the addresses are taken from the engine; the interfaces are found by asking
+//! the kernel.
 
 use std::{env, error::Error, net::IpAddr, time::Duration};
 
@@ -10,13 +10,14 @@ use bollard::{
     query_parameters::ListContainersOptions,
 };
 use faultd_api::target::TargetStatus;
-use faultd_kernel::{
-    datapath::{InterfaceReference, TargetSide},
-    link,
-    namespace::Namespace,
-};
+use faultd_kernel::namespace::Namespace;
 
-use super::ResolvedTarget;
+use super::{
+    ResolvedTarget, TargetError,
+    interfaces::{self, InterfacesError, connections},
+    status,
+};
+use crate::error_chain;
 
 /// Where Docker's own client looks when nobody says otherwise.
 const DEFAULT_ADDRESS: &str = "unix:///var/run/docker.sock";
@@ -43,20 +44,9 @@ pub enum ContainerError {
     /// The container has no process.
     #[error("container '{0}' is not running: start it first")]
     NotRunning(String),
-    /// It shares the network of the host or of nobody.
-    #[error(
-        "container '{0}' has no veth on this host (host network, none, or a driver without veth): \
-         faultd cannot tell its packets from others"
-    )]
-    NoVeth(String),
-    /// The kernel could not be asked.
-    #[error("the interfaces of container '{name}' cannot be found: {reason}")]
-    Kernel {
-        /// The container's name.
-        name: String,
-        /// What went wrong.
-        reason: String,
-    },
+    /// It is connected to nothing, or the kernel could not be asked.
+    #[error(transparent)]
+    Interfaces(#[from] InterfacesError),
 }
 
 /// A container engine that may or may not be there.
@@ -80,13 +70,33 @@ impl ContainerEngine {
     /// # Errors
     /// When there is no engine, no such container, or none that can be faulted.
     pub async fn find(&self, name: &str) -> Result<ResolvedTarget, ContainerError> {
+        let (name, pid, addresses) = self.running(name).await?;
+        let found = connections(described(&name), namespace_of(&name, pid)?).await?;
+        // One in the network of another container has no addresses as far as the engine knows.
+        let addresses = if addresses.is_empty() { found.addresses.clone() } else { addresses };
+        Ok(ResolvedTarget { addresses, ..ResolvedTarget::connected(name, found) })
+    }
+
+    /// The full name and the addresses of a running container.
+    ///
+    /// # Errors
+    /// When there is no engine or no such container, or it does not run.
+    pub async fn addresses(&self, name: &str) -> Result<(String, Vec<IpAddr>), ContainerError> {
+        let (name, pid, addresses) = self.running(name).await?;
+        if !addresses.is_empty() {
+            return Ok((name, addresses));
+        }
+        let addresses = interfaces::addresses(described(&name), namespace_of(&name, pid)?).await?;
+        Ok((name, addresses))
+    }
+
+    /// Full name, process and addresses of a running container.
+    async fn running(&self, name: &str) -> Result<(String, u32, Vec<IpAddr>), ContainerError> {
         let container =
             self.client()?.inspect_container(name, None).await.map_err(|error| self.failed(error))?;
         let name = container_name(&container, name);
         let pid = running_pid(&container).ok_or_else(|| ContainerError::NotRunning(name.clone()))?;
-        let interfaces = host_interfaces(name.clone(), pid).await?;
-        let addresses = container_addresses(&container);
-        Ok(ResolvedTarget { name, interfaces, addresses })
+        Ok((name, pid, container_addresses(&container)))
     }
 
     /// All running containers.
@@ -105,7 +115,9 @@ impl ContainerEngine {
             let networks =
                 container.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
             let addresses = addresses(networks.into_values().map(|endpoint| endpoint.ip_address));
-            targets.push(self.status(name.trim_start_matches('/'), addresses).await);
+            let name = name.trim_start_matches('/').to_owned();
+            let found = self.find(&name).await.map_err(TargetError::Container);
+            targets.push(TargetStatus { addresses, ..status("docker", name, found) });
         }
         Ok(targets)
     }
@@ -117,17 +129,6 @@ impl ContainerEngine {
     pub async fn version(&self) -> Result<String, ContainerError> {
         let version = self.client()?.version().await.map_err(|error| self.failed(error))?;
         Ok(version.version.unwrap_or_default())
-    }
-
-    async fn status(&self, name: &str, addresses: Vec<String>) -> TargetStatus {
-        let found = self.find(name).await;
-        let interface = found.as_ref().ok().map(|target| {
-            let names: Vec<&str> =
-                target.interfaces.iter().map(|interface| interface.name.as_str()).collect();
-            names.join(",")
-        });
-        let problem = found.err().map(|error| error.to_string());
-        TargetStatus { name: name.to_owned(), kind: "docker".to_owned(), addresses, interface, problem }
     }
 
     fn client(&self) -> Result<&Docker, ContainerError> {
@@ -156,26 +157,13 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     cause.to_string()
 }
 
-async fn host_interfaces(name: String, pid: u32) -> Result<Vec<InterfaceReference>, ContainerError> {
-    let of_name = name.clone();
-    let kernel = move |reason: String| ContainerError::Kernel { name: name.clone(), reason };
-    let found = tokio::task::spawn_blocking(move || -> Result<Vec<InterfaceReference>, String> {
-        let inside = Namespace::of_process(pid).map_err(|error| error.to_string())?;
-        let host = Namespace::current().map_err(|error| error.to_string())?;
-        if inside == host {
-            return Ok(Vec::new());
-        }
-        let pairs = link::host_side_of(&inside, &host).map_err(|error| error.to_string())?;
-        let reference = |pair: link::VethPair| InterfaceReference {
-            namespace: host.clone(),
-            index: pair.outside.index,
-            name: pair.outside.name,
-            target: TargetSide::Beyond,
-        };
-        Ok(pairs.into_iter().map(reference).collect())
-    });
-    let interfaces = found.await.map_err(|error| kernel(error.to_string()))?.map_err(&kernel)?;
-    if interfaces.is_empty() { Err(ContainerError::NoVeth(of_name)) } else { Ok(interfaces) }
+fn described(name: &str) -> String {
+    format!("container '{name}'")
+}
+
+fn namespace_of(name: &str, pid: u32) -> Result<Namespace, InterfacesError> {
+    Namespace::of_process(pid)
+        .map_err(|error| InterfacesError::Kernel { of: described(name), reason: error_chain(&error) })
 }
 
 fn container_addresses(container: &ContainerInspectResponse) -> Vec<IpAddr> {

@@ -1,25 +1,63 @@
 //! From a name to the interfaces whose packets a fault concerns.
+//!
+//! ```text
+//! etcd/etcd0, etcd0 ─▶ lab            netns/NAME, pid/N ─▶ namespace, process ─┐
+//! web ─▶ docker ─────────────────────────────────────────────────────────────┴▶ interfaces
+//! interface/NAME ─▶ interface
+//! ```
 
 pub mod docker;
+pub mod interface;
+pub mod interfaces;
+mod namespace;
+mod process;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use faultd_api::target::TargetStatus;
-use faultd_kernel::datapath::{InterfaceReference, Selector};
+use faultd_kernel::{datapath::InterfaceReference, process::ProcessIdentity};
 
-use self::docker::{ContainerEngine, ContainerError};
-use crate::{fault::Selection, lab::Labs};
+use self::{
+    docker::{ContainerEngine, ContainerError},
+    interface::InterfaceProblem,
+    interfaces::{Connections, InterfacesError},
+};
+use crate::{
+    fault::{FaultSpec, Selection},
+    lab::Labs,
+};
 
 /// A target that was found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ResolvedTarget {
-    /// Its full name: `etcd/etcd0` for a lab host, the container's name otherwise.
+    /// Its full name: `etcd/etcd0` for a lab host, the container's name, or the kind and its name.
     pub name: String,
-    /// The host sides of its interfaces.
+    /// Where its packets are caught.
     pub interfaces: Vec<InterfaceReference>,
     /// Its addresses, by which it is known as a peer of others.
     pub addresses: Vec<IpAddr>,
+    /// Whether it shares the network of the host, where only its port tells its packets from others.
+    pub shares_host: bool,
 }
+
+impl ResolvedTarget {
+    fn connected(name: String, connections: Connections) -> Self {
+        let Connections { interfaces, addresses, shares_host } = connections;
+        Self { name, interfaces, addresses, shares_host }
+    }
+}
+
+/// A target as others know it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundPeer {
+    /// Its addresses, in order.
+    pub addresses: Vec<IpAddr>,
+    /// Which process it is, where it was named by its number.
+    pub process: Option<ProcessIdentity>,
+}
+
+/// The named peers of a fault.
+pub type Peers = BTreeMap<String, FoundPeer>;
 
 /// Why a name leads to no target.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +78,27 @@ pub enum TargetError {
         /// What it could be.
         candidates: Vec<String>,
     },
+    /// No such namespace.
+    #[error("no network namespace is named '{0}' (in /run/netns); see 'faultctl target ls'")]
+    NoNamespace(String),
+    /// No such process.
+    #[error("no process has the number {0}")]
+    NoProcess(u32),
+    /// Not a number.
+    #[error("'{0}' is no number of a process: write it as in pid/1234")]
+    BadProcess(String),
+    /// No such interface.
+    #[error("the host has no interface '{0}'; see 'faultctl target ls'")]
+    NoInterface(String),
+    /// The interface is there and cannot be faulted.
+    #[error(transparent)]
+    Interface(#[from] InterfaceProblem),
+    /// There is nothing to catch packets at.
+    #[error(transparent)]
+    Interfaces(#[from] InterfacesError),
+    /// All of the host would be under fault.
+    #[error("'{0}' is in the network of the host: say with --port which packets are its own (--port 80)")]
+    SharesHost(String),
     /// A peer has no address.
     #[error("'{0}' has no address by which its packets could be told apart")]
     NoAddress(String),
@@ -65,50 +124,203 @@ impl Targets {
     /// Finds a target by its full name, or by a lab host's short one where that is clear.
     ///
     /// # Errors
-    /// When nothing, or more than one thing, has that name, or a container cannot be faulted.
+    /// When nothing, or more than one thing, has that name, or what has it cannot be faulted.
     pub async fn resolve(&self, name: &str) -> Result<ResolvedTarget, TargetError> {
-        let mut found = self.labs.hosts_named(name);
-        let why = match self.containers.find(name).await {
-            Ok(container) => {
-                found.push(container);
-                String::new()
-            }
-            Err(ContainerError::NotFound) => String::new(),
-            Err(error @ ContainerError::NoEngine { .. }) => format!(" ({error})"),
-            Err(error) if found.is_empty() => return Err(TargetError::Container(error)),
-            Err(_) => String::new(),
-        };
-        match (found.pop(), found.is_empty()) {
-            (None, _) => Err(TargetError::NotFound { name: name.to_owned(), why }),
-            (Some(only), true) => Ok(only),
-            (Some(last), false) => {
-                found.push(last);
-                let candidates = found.into_iter().map(|target| target.name).collect();
-                Err(TargetError::Ambiguous { name: name.to_owned(), candidates })
+        match Named::of(name) {
+            Named::Namespace(name) => namespace::find(name).await,
+            Named::Process(number) => process::find(number).await,
+            Named::Interface(name) => interface::find(name).await,
+            Named::Host => {
+                let (hosts, container) = (self.labs.hosts_named(name), self.containers.find(name).await);
+                only(name, hosts, container, |target| target.name.clone())
             }
         }
     }
 
-    /// The kernel's selectors for what a fault selects: named peers are looked up now.
+    /// Finds the target of a fault.
+    ///
+    /// # Errors
+    /// As [`Targets::resolve`], and when the fault would concern all packets of the host.
+    pub async fn of_fault(&self, fault: &FaultSpec) -> Result<ResolvedTarget, TargetError> {
+        let target = self.resolve(&fault.target).await?;
+        if target.shares_host && !fault.selection.names_target_ports() {
+            return Err(TargetError::SharesHost(target.name));
+        }
+        Ok(target)
+    }
+
+    /// The named peers of a fault, looked up now.
     ///
     /// # Errors
     /// When a peer is no target, or has no address.
-    pub async fn selectors(&self, selection: &Selection) -> Result<Vec<Selector>, TargetError> {
-        let mut addresses: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    pub async fn peers(&self, selection: &Selection) -> Result<Peers, TargetError> {
+        let mut peers = Peers::new();
         for name in selection.named_peers() {
-            let peer = self.resolve(name).await?;
-            if peer.addresses.is_empty() {
-                return Err(TargetError::NoAddress(peer.name));
-            }
-            addresses.insert(name.to_owned(), peer.addresses);
+            peers.insert(name.to_owned(), self.peer(name).await?);
         }
-        Ok(selection.selectors(|name| addresses.get(name).cloned().unwrap_or_default()))
+        Ok(peers)
     }
 
-    /// Everything that can be named, with what stands in the way of a fault.
+    /// One peer, looked up now.
+    ///
+    /// # Errors
+    /// When it is no target, or has no address.
+    pub async fn peer(&self, name: &str) -> Result<FoundPeer, TargetError> {
+        let mut peer = self.find_peer(name).await?;
+        // An engine tells them in any order.
+        peer.addresses.sort_unstable();
+        peer.addresses.dedup();
+        if peer.addresses.is_empty() { Err(TargetError::NoAddress(name.to_owned())) } else { Ok(peer) }
+    }
+
+    async fn find_peer(&self, name: &str) -> Result<FoundPeer, TargetError> {
+        match Named::of(name) {
+            Named::Namespace(name) => namespace::peer(name).await,
+            Named::Process(number) => process::peer(number).await,
+            Named::Interface(name) => interface::peer(name).await,
+            Named::Host => self.host_or_container(name).await,
+        }
+    }
+
+    async fn host_or_container(&self, name: &str) -> Result<FoundPeer, TargetError> {
+        let hosts = self.labs.hosts_named(name);
+        let hosts = hosts.into_iter().map(|host| (host.name, host.addresses)).collect();
+        let container = self.containers.addresses(name).await;
+        let (_name, addresses) = only(name, hosts, container, |(full_name, _)| full_name.clone())?;
+        Ok(FoundPeer { addresses, process: None })
+    }
+
+    /// Whether the name is that of a lab host, whose address never changes.
+    #[must_use]
+    pub fn is_lab_host(&self, name: &str) -> bool {
+        !self.labs.hosts_named(name).is_empty()
+    }
+
+    /// Everything that can be named, with what stands in the way of a fault; processes, which are many,
+    /// are left out.
     pub async fn list(&self) -> Vec<TargetStatus> {
         let mut targets = self.labs.target_statuses();
         targets.extend(self.containers.list().await.unwrap_or_default());
+        targets.extend(namespace::list().await);
+        targets.extend(interface::list().await);
         targets
+    }
+}
+
+/// What a name stands for, as far as the name says it.
+#[derive(Debug, PartialEq, Eq)]
+enum Named<'a> {
+    Namespace(&'a str),
+    Process(&'a str),
+    Interface(&'a str),
+    /// A lab host or a container.
+    Host,
+}
+
+impl<'a> Named<'a> {
+    fn of(name: &'a str) -> Self {
+        let kinds = [
+            (namespace::PREFIX, Self::Namespace as fn(&'a str) -> Self),
+            (process::PREFIX, Self::Process),
+            (interface::PREFIX, Self::Interface),
+        ];
+        let mut named = kinds.into_iter().filter_map(|(prefix, kind)| name.strip_prefix(prefix).map(kind));
+        named.next().unwrap_or(Self::Host)
+    }
+}
+
+/// Whether names that begin with this word and a slash are those of another kind of target than lab hosts.
+#[must_use]
+pub fn is_kind(word: &str) -> bool {
+    Named::of(&format!("{word}/")) != Named::Host
+}
+
+/// The only thing that has a name, among lab hosts and the container.
+fn only<T>(
+    name: &str,
+    mut found: Vec<T>,
+    container: Result<T, ContainerError>,
+    full_name: impl Fn(&T) -> String,
+) -> Result<T, TargetError> {
+    let why = match container {
+        Ok(container) => {
+            found.push(container);
+            String::new()
+        }
+        Err(ContainerError::NotFound) => String::new(),
+        Err(error @ ContainerError::NoEngine { .. }) => format!(" ({error})"),
+        Err(error) if found.is_empty() => return Err(TargetError::Container(error)),
+        Err(_) => String::new(),
+    };
+    match (found.pop(), found.is_empty()) {
+        (None, _) => Err(TargetError::NotFound { name: name.to_owned(), why }),
+        (Some(only), true) => Ok(only),
+        (Some(last), false) => {
+            found.push(last);
+            let candidates = found.iter().map(full_name).collect();
+            Err(TargetError::Ambiguous { name: name.to_owned(), candidates })
+        }
+    }
+}
+
+/// A target for people, with what stands in the way of a fault.
+fn status(kind: &str, name: String, found: Result<ResolvedTarget, TargetError>) -> TargetStatus {
+    let shares_host = found.as_ref().is_ok_and(|target| target.shares_host);
+    let usable = found.as_ref().ok().filter(|_target| !shares_host);
+    let interfaces = |target: &ResolvedTarget| {
+        target.interfaces.iter().map(|interface| interface.name.as_str()).collect::<Vec<_>>().join(",")
+    };
+    TargetStatus {
+        kind: kind.to_owned(),
+        addresses: usable
+            .map_or_else(Vec::new, |target| target.addresses.iter().map(IpAddr::to_string).collect()),
+        interface: usable.map(interfaces),
+        problem: match found {
+            Ok(_) if shares_host => Some(TargetError::SharesHost(name.clone()).to_string()),
+            Ok(_) => None,
+            Err(error) => Some(error.to_string()),
+        },
+        name,
+    }
+}
+
+/// Does what waits for the kernel where it keeps nobody else waiting.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_what_kind_of_thing_it_stands_for() {
+        for (name, kind) in [
+            ("netns/blue", Named::Namespace("blue")),
+            ("pid/12", Named::Process("12")),
+            ("interface/eth0", Named::Interface("eth0")),
+            ("etcd/etcd0", Named::Host),
+            ("netns", Named::Host),
+            ("web", Named::Host),
+        ] {
+            assert_eq!(Named::of(name), kind, "{name}");
+        }
+        assert!(is_kind("netns") && is_kind("pid") && is_kind("interface") && !is_kind("etcd"));
+    }
+
+    #[test]
+    fn a_name_that_a_host_and_a_container_have_is_said_to_be_both() {
+        type Found = Result<&'static str, ContainerError>;
+        let only = |hosts: &[&'static str], container: Found| {
+            only("web", hosts.to_vec(), container, |name| (*name).into())
+        };
+        assert_eq!(only(&["lab/web"], Err(ContainerError::NotFound)).unwrap(), "lab/web");
+        assert_eq!(only(&[], Ok("web")).unwrap(), "web");
+        let both = only(&["lab/web"], Ok("web")).unwrap_err().to_string();
+        assert_eq!(both, "'web' could be any of lab/web, web: name one of them in full");
+        assert!(matches!(only(&[], Err(ContainerError::NotFound)), Err(TargetError::NotFound { .. })));
+        let stopped = || Err(ContainerError::NotRunning("web".into()));
+        assert!(matches!(only(&[], stopped()), Err(TargetError::Container(_))));
+        assert_eq!(only(&["lab/web"], stopped()).unwrap(), "lab/web", "a host is not hidden by a container");
     }
 }

@@ -85,10 +85,13 @@ impl Instance {
             };
             self.hooks.insert(key, state);
         }
-        Ok(self.hooks.get_mut(&key).map_or(0, |state| {
-            state.users = state.users.saturating_add(1);
-            state.hook_id
-        }))
+        let Some(state) = self.hooks.get_mut(&key) else { return Ok(0) };
+        // Peers and ports are looked for at one end of a packet, the same for all rules of a hook.
+        if state.leaves_target != plan.leaves_target() {
+            return Err(DatapathError::OtherEnd { interface: state.interface_name.clone() });
+        }
+        state.users = state.users.saturating_add(1);
+        Ok(state.hook_id)
     }
 
     pub(super) fn give_back_hook(&mut self, key: HookKey) -> Result<(), DatapathError> {
