@@ -23,7 +23,7 @@ usage: cargo xtask COMMAND
   ebpf               build the eBPF programs into target/ebpf/faultd-ebpf
   plugins            build the plugins into target/plugins/NAME.wasm
   test               run every test; the last line is the sum
-  bench              measure the datapath on two kernels
+  bench [PART...]    measure the datapath, or parts of it, on two kernels
   fuzz [SECONDS]     let every fuzz target run for so long
   check              format, lints, licences and tidiness
   uml [FILTER...]    run the tests for two kernels in User Mode Linux
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
         ["ebpf"] => ebpf::build(),
         ["plugins"] => plugins::build(),
         ["test"] => suite::run(),
-        ["bench"] => bench::run(),
+        ["bench", parts @ ..] => bench::run(parts),
         ["fuzz"] => fuzz::run(fuzz::SECONDS),
         ["fuzz", seconds] if seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0) => {
             fuzz::run(seconds.parse().unwrap_or(fuzz::SECONDS))

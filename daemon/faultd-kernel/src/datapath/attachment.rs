@@ -125,9 +125,9 @@ impl Attacher {
 
     /// Gives up an attachment to a device that is about to be removed, which detaches it: quicker than to
     /// detach it first.
-    pub(crate) fn forget(&mut self, attachment: Attachment) {
+    pub(crate) fn forget(&mut self, attachment: &Attachment) {
         if let Attachment::Clsact { index, .. } = attachment {
-            self.own_clsact.remove(&index);
+            self.own_clsact.remove(index);
         }
     }
 

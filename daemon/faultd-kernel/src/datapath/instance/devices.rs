@@ -186,7 +186,7 @@ impl Instance {
         let Some(state) = self.holdings.remove(&key) else { return Vec::new() };
         let removed = state.device.remove().map_err(DatapathError::from);
         for attachment in [state.entering, state.returning] {
-            self.device_attacher.forget(attachment);
+            self.device_attacher.forget(&attachment);
         }
         removed.err().into_iter().collect()
     }
@@ -199,7 +199,7 @@ impl Instance {
         }
         let Some(state) = self.cutter.take() else { return Vec::new() };
         let removed = state.device.remove().map_err(DatapathError::from);
-        self.device_attacher.forget(state.returning);
+        self.device_attacher.forget(&state.returning);
         removed.err().into_iter().collect()
     }
 
