@@ -13,14 +13,15 @@ use crate::command;
 pub(crate) const SECONDS: u32 = 20;
 
 /// What libFuzzer needs to see which ways inputs take: a counter for each edge, and what is compared with what.
-const COVERAGE: [&str; 7] = [
+const COVERAGE: [&str; 8] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
     "-Ccodegen-units=1",
-    "--cfg=fuzzing",
+    "--cfg",
+    "fuzzing",
 ];
 
 /// The longest input, and the longest time and most memory (in MB) that one may take.

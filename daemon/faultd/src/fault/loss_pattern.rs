@@ -96,6 +96,23 @@ mod tests {
         assert_eq!(checked(None, &too_soon), Err(FaultError::RepeatOutOfRange(3)));
     }
 
+    /// Each packet is marked once; a few kilobytes could otherwise keep the daemon busy for minutes.
+    #[test]
+    fn a_list_may_name_packets_again_and_in_any_order() {
+        let list = |text: &str| FaultShape { loss_packets: Some(text.into()), ..FaultShape::default() };
+        let Some(Pattern::Trace(trace)) = checked(None, &list("8,5-6,2-5,3,2-4")).unwrap() else {
+            panic!("a trace")
+        };
+        let lost: Vec<usize> =
+            (1..).zip(trace.lost.iter()).filter(|(_, lost)| **lost).map(|(place, _)| place).collect();
+        assert_eq!(lost, [2, 3, 4, 5, 6, 8]);
+        let again_and_again = vec!["1-4194304"; 5000].join(",");
+        let Some(Pattern::Trace(trace)) = checked(None, &list(&again_and_again)).unwrap() else {
+            panic!("a trace")
+        };
+        assert!(trace.lost.len() == 4_194_304 && trace.lost.iter().all(|lost| *lost));
+    }
+
     #[test]
     fn only_one_loss_at_a_time() {
         let shape = FaultShape { loss_every: Some(7), ..FaultShape::default() };

@@ -121,3 +121,21 @@ fn what_has_no_payload_that_a_program_would_read_is_not_spoilt() {
     let counters = bench.counters(&added);
     assert_eq!((counters.matched, counters.corrupted), (6, 0));
 }
+
+/// Ethernet has no frames below 60 bytes: what is shorter is filled up.
+#[test]
+fn what_fills_up_a_short_frame_is_no_payload() {
+    let Some(mut bench) = bench::turn("silent corruption of a padded frame") else { return };
+    spoil_all(&mut bench, 4);
+    for protocol in [UDP, TCP] {
+        let packet = Packet { payload: vec![7; 2], ..Packet::ipv4(protocol) };
+        let mut frame = packet.frame();
+        let length = frame.len();
+        frame.resize(60, 0);
+        for output in bench.run_each(Hook::Ingress, vec![frame; 50]) {
+            assert!(packet.checksum_fits(&output.frame[..length]), "the receiver would notice");
+            let payload = packet.payload_offset();
+            assert_eq!(different_bits(&output.frame[payload..length], &packet.frame()[payload..]).len(), 1);
+        }
+    }
+}
