@@ -154,9 +154,10 @@ fn hits_of(mixed_seed: u64, threshold: u64, first: u64, count: u64) -> u64 {
 /// payload of TCP or UDP in this packet.
 #[inline(always)]
 pub fn spoil(context: &TcContext, chance: u64) -> bool {
-    let Some(transport) = packet::transport(context, packet::kind(context)) else { return false };
+    let kind = packet::kind(context);
+    let Some(transport) = packet::transport(context, kind) else { return false };
     let Some(payload) = packet::payload(context, transport) else { return false };
-    let pairs = context.len().saturating_sub(payload.offset) / 2;
+    let pairs = packet::end(context, kind).saturating_sub(payload.offset) / 2;
     if pairs == 0 {
         return false;
     }

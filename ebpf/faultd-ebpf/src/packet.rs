@@ -181,6 +181,19 @@ pub fn payload(context: &TcContext, transport: Transport) -> Option<Payload> {
     }
 }
 
+/// Where the IP packet ends in the frame: what fills up a short frame of Ethernet is behind it.
+#[inline(always)]
+pub fn end(context: &TcContext, kind: Kind) -> u32 {
+    let (place, beside) = match kind {
+        Kind::Ipv4 => (ETHERNET_HEADER + 2, ETHERNET_HEADER),
+        _ => (ETHERNET_HEADER + 4, ETHERNET_HEADER + IPV6_HEADER),
+    };
+    let length = context.load::<u16>(place).map_or(0, u16::from_be);
+    let end = u32::from(length) + beside as u32;
+    // Super-packets too large for the field say 0.
+    if length == 0 || end > context.len() { context.len() } else { end }
+}
+
 /// How many packets it will be on the wire.
 #[inline(always)]
 pub fn wire_packets(context: &TcContext) -> u64 {
