@@ -62,18 +62,16 @@ impl EchoServer {
 
     /// `count` round trips from a host, after one that is not counted and finds the neighbours.
     pub fn round_trips(&self, from: &Host, count: u32) -> Vec<Duration> {
-        self.round_trips_with(from, count, || {})
+        self.round_trips_with_rests(from, count, Duration::ZERO)
     }
 
-    /// The same, with something done before each of them that is not counted.
-    pub fn round_trips_with(&self, from: &Host, count: u32, before_each: impl Fn()) -> Vec<Duration> {
+    /// The same, with answers that the server keeps back for some time, which is then taken off: what a
+    /// round trip takes on a machine that rests in between.
+    pub fn round_trips_with_rests(&self, from: &Host, count: u32, rest: Duration) -> Vec<Duration> {
         let socket = bind_udp(from);
         socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a time-out");
         socket.connect(self.address).expect("a peer");
-        let trips = (0..=count).map(|_trip| {
-            before_each();
-            round_trip(&socket).expect("a round trip")
-        });
+        let trips = (0..=count).map(|_trip| round_trip_with_rest(&socket, rest).expect("a round trip"));
         trips.skip(1).collect()
     }
 
@@ -107,18 +105,39 @@ impl Drop for EchoServer {
     }
 }
 
+/// Where a packet says how many nanoseconds its answer is to be kept back, and the answer how many it was.
+const REST: std::ops::Range<usize> = 0..8;
+
 fn echo(socket: &UdpSocket, stopping: &AtomicBool) {
     let mut buffer = [0; 2048];
     while !stopping.load(Ordering::Relaxed) {
         if let Ok((length, sender)) = socket.recv_from(&mut buffer) {
+            let received = Instant::now();
+            let rest = u64::from_ne_bytes(buffer[REST].try_into().expect("eight bytes"));
+            if length == TRIP && rest > 0 {
+                thread::sleep(Duration::from_nanos(rest));
+                let kept = u64::try_from(received.elapsed().as_nanos()).expect("a short time");
+                buffer[REST].copy_from_slice(&kept.to_ne_bytes());
+            }
             let _ = socket.send_to(buffer.get(..length).unwrap_or_default(), sender);
         }
     }
 }
 
+/// Bytes of a packet of a round trip.
+const TRIP: usize = 64;
+
 fn round_trip(socket: &UdpSocket) -> io::Result<Duration> {
+    round_trip_with_rest(socket, Duration::ZERO)
+}
+
+fn round_trip_with_rest(socket: &UdpSocket, rest: Duration) -> io::Result<Duration> {
+    let mut packet = [0; TRIP];
+    let asked = u64::try_from(rest.as_nanos()).expect("a short time");
+    packet[REST].copy_from_slice(&asked.to_ne_bytes());
     let start = Instant::now();
-    socket.send(&[0; 64])?;
-    socket.recv(&mut [0; 128])?;
-    Ok(start.elapsed())
+    socket.send(&packet)?;
+    socket.recv(&mut packet)?;
+    let kept = u64::from_ne_bytes(packet[REST].try_into().expect("eight bytes"));
+    Ok(start.elapsed().saturating_sub(Duration::from_nanos(kept)))
 }

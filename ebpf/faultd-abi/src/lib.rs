@@ -46,6 +46,16 @@ pub const TAG_CORRUPT: u32 = 1 << 14;
 /// The bit of the VLAN tag that tells the cutter's exit that the packet's fate is decided already.
 pub const TAG_JUDGED: u32 = 1 << 15;
 
+/// The bit of the VLAN tag that tells the programs at the ends of a holding device that the packet belongs
+/// to the sample that is measured. The same as [`TAG_JUDGED`], which only the cutter's exit reads.
+pub const TAG_SAMPLED: u32 = 1 << 15;
+
+/// So many packets that a rule holds on one CPU are all measured; of later ones one in [`SAMPLED_LATER`],
+/// because to note and find a packet costs as much as half of what else is done to it.
+pub const ALL_SAMPLED: u64 = 4096;
+/// See [`ALL_SAMPLED`].
+pub const SAMPLED_LATER: u64 = 16;
+
 /// How many hooks of interfaces one network namespace can have under fault.
 pub const HOOK_COUNT: u32 = 4096;
 

@@ -7,6 +7,7 @@ use faultd_abi::{FROM_CUTTER_MARK, HOLD_NONE, InterfaceKey, TAG_JUDGED};
 use crate::{
     fate,
     hook::{count_copy, count_off, spoil},
+    proof,
     route::{self, DROP},
     select::now_ns,
     slot::Slot,
@@ -54,7 +55,7 @@ fn go_on(context: &TcContext, slot: Slot, tag: u32, key: InterfaceKey) -> i32 {
         return route::send_back(context, slot.rule, FROM_CUTTER_MARK);
     }
     count_off(key);
-    if !route::push_tag(context, tag) {
+    if !route::push_tag(context, tag | proof::sampled(slot)) {
         slot.count(|counters| counters.failed += 1);
         return DROP;
     }

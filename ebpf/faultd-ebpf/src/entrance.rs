@@ -13,10 +13,10 @@ use crate::{
 /// In front of fq: writes the time of departure into the packet.
 #[classifier]
 pub fn edt_entrance(context: TcContext) -> i32 {
-    let Some((_tag, slot)) = route::tag(&context) else { return DROP };
+    let Some((tag, slot)) = route::tag(&context) else { return DROP };
     let (number, now_ns) = (slot.take_held_number(), now_ns());
     let Some(due_ns) = due_ns(&context, slot, number, now_ns) else { return DROP };
-    proof::enters(&context, slot, number, now_ns, due_ns);
+    proof::enters(&context, slot, tag, now_ns, due_ns);
     // SAFETY: the kernel hands a valid context to the program; the field may be written here.
     unsafe { (*context.skb.skb).tstamp = due_ns };
     PASS
@@ -25,20 +25,20 @@ pub fn edt_entrance(context: TcContext) -> i32 {
 /// In front of netem, which keeps its own time: only notes when packets came.
 #[classifier]
 pub fn netem_entrance(context: TcContext) -> i32 {
-    let Some((_tag, slot)) = route::tag(&context) else { return DROP };
-    let (number, now_ns) = (slot.take_held_number(), now_ns());
+    let Some((tag, slot)) = route::tag(&context) else { return DROP };
+    let now_ns = now_ns();
     let fixed = slot.rule.jitter_ns == 0 && slot.rule.reorder == 0;
-    proof::enters(&context, slot, number, now_ns, if fixed { now_ns + slot.rule.delay_ns } else { 0 });
+    proof::enters(&context, slot, tag, now_ns, if fixed { now_ns + slot.rule.delay_ns } else { 0 });
     PASS
 }
 
 /// In front of a TAP device: writes the time of departure before the frame.
 #[classifier]
 pub fn relay_entrance(context: TcContext) -> i32 {
-    let Some((_tag, slot)) = route::tag(&context) else { return DROP };
+    let Some((tag, slot)) = route::tag(&context) else { return DROP };
     let (number, now_ns) = (slot.take_held_number(), now_ns());
     let Some(due_ns) = due_ns(&context, slot, number, now_ns) else { return DROP };
-    proof::enters(&context, slot, number, now_ns, due_ns);
+    proof::enters(&context, slot, tag, now_ns, due_ns);
     let chance = chance(slot.rule.seed, Purpose::CorruptBit, number) as u32;
     if write_header(&context, due_ns, chance) {
         PASS

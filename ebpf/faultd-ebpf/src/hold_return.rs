@@ -11,12 +11,12 @@ use crate::{
 /// whatever comes without a slot is dropped.
 #[classifier]
 pub fn hold_return(context: TcContext) -> i32 {
-    let Some((_tag, slot)) = route::tag(&context) else { return DROP };
+    let Some((tag, slot)) = route::tag(&context) else { return DROP };
     if !route::pop_tag(&context) {
         slot.count(|counters| counters.failed += 1);
         return DROP;
     }
-    proof::comes_out(&context, slot);
+    proof::comes_out(&context, slot, tag);
     slot.count(|counters| counters.returned += 1);
     route::send_back(&context, slot.rule, 0)
 }

@@ -15,6 +15,7 @@ use crate::{
     fate::{self, Fate, FateOfMany},
     maps::{HOOK_STATES, INTERFACES, SEEN},
     packet::{self, Kind},
+    proof,
     route::{self, PASS},
     select::{now_ns, select},
     slot::Slot,
@@ -178,7 +179,7 @@ fn pass_or_hold(context: &TcContext, slot: Slot, now_ns: u64) -> i32 {
     if slot.rule.holding_mode == HOLD_NONE {
         return PASS;
     }
-    if !route::push_tag(context, slot.number) {
+    if !route::push_tag(context, slot.number | proof::sampled(slot)) {
         slot.count(|counters| counters.failed += 1);
         return PASS;
     }
@@ -201,7 +202,7 @@ fn carry_out(context: &TcContext, slot: Slot, fate: Fate, packets: u64, now_ns: 
     }
     let tag = slot.number | spoil(context, slot, fate, now_ns);
     let holds = slot.rule.holding_mode != HOLD_NONE;
-    if holds && !route::push_tag(context, tag) {
+    if holds && !route::push_tag(context, tag | proof::sampled(slot)) {
         slot.count(|counters| counters.failed += 1);
         return PASS;
     }

@@ -7,9 +7,10 @@ use aya_ebpf::{
     helpers::bpf_skb_load_bytes_relative,
     programs::TcContext,
 };
-use faultd_abi::{DelayProof, HeldSample, bucket_of, mix};
+use faultd_abi::{ALL_SAMPLED, DelayProof, HeldSample, SAMPLED_LATER, TAG_SAMPLED, bucket_of, mix};
 
 use crate::{
+    atomic,
     maps::{PROOFS, SAMPLES},
     select::now_ns,
     slot::Slot,
@@ -19,16 +20,21 @@ use crate::{
 const SHORT: usize = 28;
 const LONG: usize = 48;
 
-/// So many packets of a rule are all measured; of later ones one in [`SAMPLED_LATER`], because to note and
-/// find a packet costs as much as half of what else is done to it.
-const ALL_SAMPLED: u64 = 4096;
-const SAMPLED_LATER: u64 = 16;
-
-/// Notes a packet that enters a holding device, if it belongs to the sample; its number is among those that
-/// were held. `due_ns` is 0 where only the device knows.
+/// Whether the next packet that a rule holds on this CPU belongs to the sample: its bit of the tag.
 #[inline(always)]
-pub fn enters(context: &TcContext, slot: Slot, number: u64, held_at_ns: u64, due_ns: u64) {
-    if number >= ALL_SAMPLED && number % SAMPLED_LATER != 0 {
+pub fn sampled(slot: Slot) -> u32 {
+    let number = slot.held_here();
+    // Without a branch, which the verifier would follow both ways from here on.
+    let is_late = atomic::hidden(ALL_SAMPLED.wrapping_sub(number).wrapping_sub(1)) >> 63;
+    let is_between = atomic::hidden((number % SAMPLED_LATER).wrapping_neg()) >> 63;
+    ((1 - (is_late & is_between)) as u32) * TAG_SAMPLED
+}
+
+/// Notes a packet that enters a holding device, if it belongs to the sample. `due_ns` is 0 where only the
+/// device knows.
+#[inline(always)]
+pub fn enters(context: &TcContext, slot: Slot, tag: u32, held_at_ns: u64, due_ns: u64) {
+    if tag & TAG_SAMPLED == 0 {
         return;
     }
     if let Some(key) = look(context, slot) {
@@ -37,9 +43,12 @@ pub fn enters(context: &TcContext, slot: Slot, number: u64, held_at_ns: u64, due
     }
 }
 
-/// Measures a packet that comes out of a holding device.
+/// Measures a packet that comes out of a holding device, if it belongs to the sample.
 #[inline(always)]
-pub fn comes_out(context: &TcContext, slot: Slot) {
+pub fn comes_out(context: &TcContext, slot: Slot, tag: u32) {
+    if tag & TAG_SAMPLED == 0 {
+        return;
+    }
     let Some(key) = look(context, slot) else { return };
     // SAFETY: values are written once; the copy is made before the entry is removed.
     let Some(sample) = (unsafe { SAMPLES.get(key) }).copied() else { return };

@@ -49,6 +49,13 @@ impl Slot {
         }
     }
 
+    /// How many packets were sent to the holding device on this CPU.
+    #[inline(always)]
+    pub fn held_here(&self) -> u64 {
+        // SAFETY: as in `count`.
+        COUNTERS.get_ptr(self.number).map_or(0, |counters| unsafe { (*counters).held })
+    }
+
     /// Takes the numbers of so many packets and returns the first.
     #[inline(always)]
     pub fn take_numbers(&self, count: u64) -> u64 {

@@ -1,6 +1,6 @@
 //! How much longer than asked for packets take: from end to end, and inside of the kernel.
 
-use std::{thread::sleep, time::Duration};
+use std::time::Duration;
 
 use faultd_kernel::datapath::{HoldingKind, Hook};
 use faultd_testkit::{
@@ -28,12 +28,12 @@ fn trips(milliseconds: u64) -> u32 {
     if milliseconds > 50 { 60 } else { 250 }
 }
 
-/// The median round trip without a rule, with pauses as long as the delay that is to come: a machine that
-/// rests for longer takes longer to wake.
+/// The median round trip without a rule on a machine that rests meanwhile for as long as the delay that is
+/// to come: one that rests for longer takes longer to wake.
 fn base(bench: &Bench, milliseconds: u64) -> f64 {
     let server = EchoServer::start(&bench.hosts.right);
-    let pause = Duration::from_millis(milliseconds);
-    let trips = server.round_trips_with(&bench.hosts.left, trips(milliseconds), || sleep(pause));
+    let rest = Duration::from_millis(milliseconds);
+    let trips = server.round_trips_with_rests(&bench.hosts.left, trips(milliseconds), rest);
     quantile(&seconds(&trips), 0.5)
 }
 

@@ -28,7 +28,7 @@ pub(crate) use relay::Relay;
 const DEVICE_MTU: u32 = 65_000;
 
 /// Length of a holding device's transmit queue in packets.
-const DEVICE_QUEUE: u32 = 10_000;
+const DEVICE_QUEUE: u32 = 32_768;
 
 /// Which device makes packets wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

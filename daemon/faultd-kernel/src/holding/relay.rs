@@ -424,7 +424,7 @@ pub(crate) fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped> {
     shift_offload_offsets(bytes)?;
     // From the back, so that nothing is overwritten before it was moved.
     bytes.copy_within(FRAME_AT..FRAME_AT + ADDRESSES, TAG_AT);
-    bytes.get_mut(TAG_AT + ADDRESSES..TAG_AT + ADDRESSES + TAG)?.copy_from_slice(&with_slot_only(tag));
+    bytes.get_mut(TAG_AT + ADDRESSES..TAG_AT + ADDRESSES + TAG)?.copy_from_slice(&for_the_exit(tag));
     bytes.copy_within(..OFFLOAD_HEADER, NEW_AT);
     let frame = bytes.get_mut(NEW_AT..)?;
     if control & TAG_CORRUPT != 0 {
@@ -433,8 +433,9 @@ pub(crate) fn unwrap_frame(bytes: &mut [u8]) -> Option<Unwrapped> {
     Some(Unwrapped { due_ns, slot: control & TAG_SLOT, start: NEW_AT })
 }
 
-fn with_slot_only(tag: [u8; TAG]) -> [u8; TAG] {
-    let control = u32::from(u16::from_be_bytes([tag[2], tag[3]])) & TAG_SLOT;
+/// The tag without what was said to the relay.
+fn for_the_exit(tag: [u8; TAG]) -> [u8; TAG] {
+    let control = u32::from(u16::from_be_bytes([tag[2], tag[3]])) & !TAG_CORRUPT;
     let [high, low] = u16::try_from(control).unwrap_or(0).to_be_bytes();
     [tag[0], tag[1], high, low]
 }

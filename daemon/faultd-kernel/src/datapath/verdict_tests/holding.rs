@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use faultd_abi::{HOLD_CLONE, HOLD_REDIRECT, RULE_DRAINS, TAG_CORRUPT};
+use faultd_abi::{
+    ALL_SAMPLED, HOLD_CLONE, HOLD_REDIRECT, RULE_DRAINS, SAMPLED_LATER, TAG_CORRUPT, TAG_SAMPLED,
+};
 
 use super::{
     bench::{self, LOOPBACK, Turn},
@@ -106,7 +108,7 @@ fn a_clone_takes_the_slot_along_and_the_original_ends() {
         let added = bench.add_with(&plan, device.holding(HOLD_CLONE), AttachKind::Clsact);
         let frame = Packet::ipv4(TCP).frame();
         assert_eq!(bench.run(hook, frame.clone()).verdict, original);
-        assert_eq!(device.read().expect("a clone"), tagged(&frame, added.slot));
+        assert_eq!(device.read().expect("a clone"), tagged(&frame, added.slot | TAG_SAMPLED));
         let counters = bench.counters(&added);
         assert_eq!((counters.delayed, counters.dropped, counters.unintended), (1, 0, 0));
     }
@@ -135,7 +137,7 @@ fn the_relay_is_told_by_the_tag_which_packets_to_spoil() {
         bench.run(Hook::Ingress, frame.clone());
         let drawn = faultd_abi::chance(added.rule.seed, faultd_abi::Purpose::Corrupt, number);
         let spoils = faultd_abi::threshold_is_met(drawn, added.rule.corrupt);
-        let tag = added.slot | if spoils { TAG_CORRUPT } else { 0 };
+        let tag = added.slot | TAG_SAMPLED | if spoils { TAG_CORRUPT } else { 0 };
         assert_eq!(device.read().expect("a clone"), tagged(&frame, tag), "packet {number}");
         told += u64::from(spoils);
     }
@@ -170,6 +172,25 @@ fn a_second_copy_goes_back_to_the_hook_and_the_first_goes_on() {
 }
 
 #[test]
+fn of_many_packets_that_wait_only_the_first_and_then_few_are_measured() {
+    let Some(mut bench) = bench::turn("sample of held packets") else { return };
+    let mut device = Tap::create(&bench);
+    let plan = bench.plan(Hook::Ingress, delay());
+    let added = bench.add_with(&plan, device.holding(HOLD_CLONE), AttachKind::Clsact);
+    let frame = Packet::ipv4(UDP).frame();
+    let mut sampled = 0;
+    // Each CPU has a sample of its own, and this test may move from one to another.
+    let cpus = std::thread::available_parallelism().map_or(1, |count| count.get() as u64);
+    let all = cpus * ALL_SAMPLED + 10 * SAMPLED_LATER;
+    for _packet in 0..all {
+        bench.run(Hook::Ingress, frame.clone());
+        let held = device.read().expect("a clone");
+        sampled += u64::from(held == tagged(&frame, added.slot | TAG_SAMPLED));
+    }
+    assert!((ALL_SAMPLED..all).contains(&sampled), "{sampled} of {all}");
+}
+
+#[test]
 fn a_packet_that_waits_and_comes_twice_is_held_twice() {
     let Some(mut bench) = bench::turn("copies that wait") else { return };
     let mut device = Tap::create(&bench);
@@ -179,7 +200,7 @@ fn a_packet_that_waits_and_comes_twice_is_held_twice() {
     let frame = Packet::ipv6(UDP).frame();
     assert_eq!(bench.run(Hook::Ingress, frame.clone()).verdict, DROP);
     for _copy in 0..2 {
-        assert_eq!(device.read().expect("a copy"), tagged(&frame, added.slot));
+        assert_eq!(device.read().expect("a copy"), tagged(&frame, added.slot | TAG_SAMPLED));
     }
     let counters = bench.counters(&added);
     assert_eq!((counters.delayed, counters.duplicated), (2, 1));
