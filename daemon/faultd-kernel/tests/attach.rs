@@ -17,6 +17,7 @@ use faultd_testkit::{
     measure::EchoServer,
     rules::rule,
     skip, supported,
+    traces::rule_parts,
 };
 
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -90,11 +91,50 @@ fn a_clsact_of_somebody_else_stays() {
     assert!(disciplines.contains("clsact"), "{disciplines}");
 }
 
+#[test]
+fn after_rules_of_every_kind_an_interface_is_to_the_byte_as_before() {
+    let name = "interface as before";
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath(name) else { return };
+    let hosts = VethPairHosts::create();
+    let interface = &hosts.left.outside;
+    let look = || {
+        let link = output_in(&hosts.switch, "ip", &["-details", "link", "show", "dev", &interface.name]);
+        let disciplines = tc(&hosts.switch, &["qdisc", "show"]);
+        Some((without_timers(&link?), disciplines?, rule_parts(interface)))
+    };
+    let Some(before) = look() else { return skip(name, "there is no ip or no tc") };
+    let delay = Some(Duration::from_millis(1));
+    for hook in Hook::ALL {
+        let faults = [(None, Some(1.0)), (None, Some(0.5)), (delay, None), (delay, Some(0.5))];
+        let ids = faults
+            .map(|(delay, loss)| datapath.add_rule(plan(&hosts.left, hook, delay, loss)).expect("a rule").id);
+        assert_ne!(look().as_ref(), Some(&before), "a rule can be seen");
+        ids.into_iter().for_each(|id| drop(datapath.remove_rule(id).expect("removed")));
+        assert_eq!(look().as_ref(), Some(&before));
+    }
+}
+
+/// The words of a text but for the times that a bridge's port counts down.
+fn without_timers(text: &str) -> Vec<String> {
+    let mut after_timer = false;
+    let words = text.split_whitespace().filter(|word| {
+        let is_time = std::mem::replace(&mut after_timer, word.ends_with("_timer"));
+        !is_time
+    });
+    words.map(str::to_owned).collect()
+}
+
 /// What tc says inside a namespace; nothing if there is no tc.
 fn tc(namespace: &Namespace, arguments: &[&str]) -> Option<String> {
-    let log = std::env::temp_dir().join(format!("faultd-test-tc-{}", std::process::id()));
+    output_in(namespace, "tc", arguments)
+}
+
+/// What a program says inside a namespace; nothing if there is no such program.
+fn output_in(namespace: &Namespace, program: &str, arguments: &[&str]) -> Option<String> {
+    let log = std::env::temp_dir().join(format!("faultd-test-{program}-{}", std::process::id()));
     let plan = ProcessPlan {
-        program: "tc".to_owned(),
+        program: program.to_owned(),
         arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
         environment: Vec::new(),
         working_directory: std::env::temp_dir(),
@@ -107,7 +147,7 @@ fn tc(namespace: &Namespace, arguments: &[&str]) -> Option<String> {
     });
     let text = std::fs::read_to_string(&log).expect("what tc said");
     std::fs::remove_file(log).expect("removed");
-    assert!(status?.success(), "tc {arguments:?}: {text}");
+    assert!(status?.success(), "{program} {arguments:?}: {text}");
     Some(text)
 }
 

@@ -34,7 +34,7 @@ fn compare(bench: &mut Bench, count: u32) {
             }
             let times = server.round_trips(&bench.hosts.left, TRIPS);
             trips[place]
-                .push(quantile(&times.iter().map(|trip| trip.as_secs_f64()).collect::<Vec<_>>(), 0.5));
+                .push(quantile(&times.iter().map(std::time::Duration::as_secs_f64).collect::<Vec<_>>(), 0.5));
             rates[place].push(gigabits(&bench.hosts, CONNECTIONS));
             rules.into_iter().for_each(|id| drop(bench.datapath.remove_rule(id).expect("removed")));
         }

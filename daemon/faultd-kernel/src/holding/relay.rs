@@ -4,6 +4,7 @@
 use std::{
     fs::File,
     io::{self, Read as _, Write as _},
+    num::NonZeroUsize,
     os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc,
@@ -253,7 +254,7 @@ impl Worker {
             commands,
             shared,
             line: DelayLine::new(BYTE_LIMIT),
-            wake_ahead: WakeAhead::new(),
+            wake_ahead: WakeAhead::new(thread::available_parallelism().map_or(1, NonZeroUsize::get)),
             buffer: new_buffer(),
             spare_buffers: Vec::new(),
             device_is_gone: false,

@@ -16,6 +16,8 @@ const MOST_BUDGET_NS: u64 = 4_000_000;
 /// What was learnt from earlier wakes.
 #[derive(Debug)]
 pub(super) struct WakeAhead {
+    /// On a machine with one processor, waiting awake takes it from those whose packets are awaited.
+    waits_awake: bool,
     lateness_ns: u64,
     budget_ns: u64,
     budget_at_ns: u64,
@@ -23,12 +25,16 @@ pub(super) struct WakeAhead {
 
 impl WakeAhead {
     /// Nothing is known yet, and the budget is full.
-    pub(super) fn new() -> Self {
-        Self { lateness_ns: 2 * LEAST_AHEAD_NS, budget_ns: MOST_BUDGET_NS, budget_at_ns: 0 }
+    pub(super) fn new(processors: usize) -> Self {
+        let waits_awake = processors > 1;
+        Self { waits_awake, lateness_ns: 2 * LEAST_AHEAD_NS, budget_ns: MOST_BUDGET_NS, budget_at_ns: 0 }
     }
 
     /// How long before the time that matters to ask for waking.
     pub(super) fn ahead_ns(&mut self, now_ns: u64) -> u64 {
+        if !self.waits_awake {
+            return LEAST_AHEAD_NS;
+        }
         let passed_ns = now_ns.saturating_sub(self.budget_at_ns);
         self.budget_at_ns = now_ns;
         self.budget_ns = self.budget_ns.saturating_add(passed_ns / BUDGET_SHARE).min(MOST_BUDGET_NS);
@@ -60,7 +66,7 @@ mod tests {
 
     #[test]
     fn late_wakes_are_learnt_at_once_and_forgotten_slowly() {
-        let mut ahead = WakeAhead::new();
+        let mut ahead = WakeAhead::new(2);
         for _wake in 0..10 {
             ahead.woken_late_by(200_000);
         }
@@ -77,8 +83,15 @@ mod tests {
     }
 
     #[test]
+    fn a_single_processor_is_left_to_others() {
+        let mut ahead = WakeAhead::new(1);
+        ahead.woken_late_by(MOST_AHEAD_NS);
+        assert_eq!(ahead.ahead_ns(0), LEAST_AHEAD_NS);
+    }
+
+    #[test]
     fn waiting_awake_takes_no_more_than_its_share_of_the_time() {
-        let mut ahead = WakeAhead::new();
+        let mut ahead = WakeAhead::new(2);
         let (mut now_ns, mut awake_ns) = (0, 0);
         // A frame every half millisecond, and wakes that are late by as much.
         for _frame in 0..20_000 {
