@@ -39,6 +39,9 @@ const BYTE_LIMIT: usize = 128 << 20;
 /// Frames read in one go before those that are due get their turn.
 const READ_BATCH: usize = 64;
 
+/// Frames written before the clock is looked at again.
+const WRITE_BATCH: usize = 16;
+
 /// Frames longer than this stay in the memory that they were read into; shorter ones are copied, which
 /// costs less than what of that memory they would leave unused.
 const LONGEST_COPIED: usize = LARGEST_FRAME / 4;
@@ -319,10 +322,19 @@ impl Worker {
     }
 
     fn write_due(&mut self) {
+        // Where the clock is a system call, it costs as much as the frame: it is looked at once a batch.
         loop {
             let now_ns = clock::monotonic_ns();
-            let Some(frame) = self.line.pop_due(now_ns) else { break };
-            self.write(frame, now_ns);
+            let mut count = 0;
+            while count < WRITE_BATCH
+                && let Some(frame) = self.line.pop_due(now_ns)
+            {
+                self.write(frame, now_ns);
+                count += 1;
+            }
+            if count < WRITE_BATCH {
+                break;
+            }
         }
         self.shared.waiting.store(u64::try_from(self.line.len()).unwrap_or(u64::MAX), Relaxed);
     }
