@@ -15,7 +15,7 @@ use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
     hosts::{Host, VethPairHosts},
     measure::EchoServer,
-    rules::rule,
+    rules::{holding_kinds, rule},
     skip, supported,
     traces::rule_parts,
 };
@@ -260,6 +260,26 @@ fn a_holding_device_deleted_under_a_rule_keeps_no_cpu_busy() {
     assert!(busy < Duration::from_millis(250), "{busy:?} of 500 ms");
     datapath.remove_rule(rule).expect("removed");
     datapath.shutdown().expect("a clean end");
+}
+
+#[test]
+fn a_device_that_was_made_ready_and_deleted_is_made_again() {
+    let _exclusive = exclusive();
+    let Some(datapath) = datapath("ready device deleted") else { return };
+    let hosts = VethPairHosts::create();
+    datapath.prepare(&hosts.switch).expect("ready");
+    let (name, _statistics) = datapath.holding_devices().pop().expect("a holding device");
+    let device = link::find(&hosts.switch, &name).expect("links").expect("the device");
+    link::delete(&hosts.switch, device.index).expect("deleted");
+    let capabilities = capabilities("ready device deleted").expect("asked before");
+    let kind = holding_kinds(&capabilities).first().copied();
+    let delay = Delay { base: Duration::from_millis(50), jitter: None };
+    let effects = Effects { delay: Some(delay), ..Effects::default() };
+    let rule = datapath.add_rule(rule(&hosts.left, Hook::Ingress, effects, kind)).expect("a rule").id;
+    let server = EchoServer::start(&hosts.right);
+    assert!(server.median_round_trip(&hosts.left, 1) >= Duration::from_millis(50));
+    datapath.remove_rule(rule).expect("removed");
+    datapath.release(&hosts.switch);
 }
 
 fn cpu_time() -> Duration {

@@ -119,11 +119,24 @@ impl Instance {
     }
 
     fn ensure_holding(&mut self, key: HoldingKey, effects: &Effects) -> Result<(), DatapathError> {
+        if self.is_kept_and_gone(key) {
+            for error in self.remove_holding(key) {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a device that had gone");
+            }
+        }
         if !self.holdings.contains_key(&key) {
             let state = self.start_holding(key.0, effects)?;
             self.holdings.insert(key, state);
         }
         Ok(())
+    }
+
+    /// Whether somebody has deleted a device that stays without a rule.
+    fn is_kept_and_gone(&self, key: HoldingKey) -> bool {
+        let kept = self.holdings.get(&key).filter(|state| state.users == 0);
+        kept.is_some_and(|state| {
+            link::name_of(&self.namespace, state.device.terminals().entrance_index).is_err()
+        })
     }
 
     fn start_holding(&mut self, kind: HoldingKind, effects: &Effects) -> Result<HoldingState, DatapathError> {

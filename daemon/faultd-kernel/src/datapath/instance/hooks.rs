@@ -40,12 +40,14 @@ impl Instance {
         &mut self,
         interface: &InterfaceReference,
     ) -> Result<(), DatapathError> {
-        for (done, hook) in Hook::ALL.into_iter().enumerate() {
+        let mut held = Vec::new();
+        for hook in Hook::ALL {
             let key = HookKey { interface_index: interface.index, hook };
-            let held = self.use_hook(&RulePlan::new(interface.clone(), hook), key);
-            if let Err(error) = held.and_then(|_number| self.attach_hook(key)) {
-                for attached in Hook::ALL.into_iter().take(done) {
-                    self.give_back_hook(HookKey { hook: attached, ..key })?;
+            let used = self.use_hook(&RulePlan::new(interface.clone(), hook), key);
+            held.extend(used.is_ok().then_some(key));
+            if let Err(error) = used.and_then(|_number| self.attach_hook(key)) {
+                for key in held {
+                    self.give_back_hook(key)?;
                 }
                 return Err(error);
             }
