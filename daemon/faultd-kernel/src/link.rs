@@ -168,9 +168,7 @@ pub fn delete(namespace: &Namespace, index: u32) -> Result<(), NetlinkError> {
 
 /// Switches a link on.
 pub fn set_up(namespace: &Namespace, index: u32) -> Result<(), NetlinkError> {
-    let mut message = with_index(index);
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
+    let message = switched_on(with_index(index));
     set(namespace, format!("switch on the link with index {index}"), message)
 }
 
@@ -216,8 +214,7 @@ pub fn set_sizes(
     mtu: u32,
     transmit_queue: u32,
 ) -> Result<(), NetlinkError> {
-    let mut message = with_index(index);
-    message.attributes = vec![LinkAttribute::Mtu(mtu), LinkAttribute::TxQueueLen(transmit_queue)];
+    let message = with_sizes(index, mtu, transmit_queue);
     set(namespace, format!("set mtu and queue length of the link with index {index}"), message)
 }
 
@@ -228,10 +225,7 @@ pub(crate) fn set_sizes_and_up(
     mtu: u32,
     transmit_queue: u32,
 ) -> Result<(), NetlinkError> {
-    let mut message = with_index(index);
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
-    message.attributes = vec![LinkAttribute::Mtu(mtu), LinkAttribute::TxQueueLen(transmit_queue)];
+    let message = switched_on(with_sizes(index, mtu, transmit_queue));
     set(namespace, format!("set sizes of the link with index {index} and switch it on"), message)
 }
 
@@ -279,6 +273,18 @@ fn broadcast(address: Ipv4Addr, prefix_length: u8) -> Option<AddressAttribute> {
 fn with_index(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
+    message
+}
+
+fn with_sizes(index: u32, mtu: u32, transmit_queue: u32) -> LinkMessage {
+    let mut message = with_index(index);
+    message.attributes = vec![LinkAttribute::Mtu(mtu), LinkAttribute::TxQueueLen(transmit_queue)];
+    message
+}
+
+fn switched_on(mut message: LinkMessage) -> LinkMessage {
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
     message
 }
 
