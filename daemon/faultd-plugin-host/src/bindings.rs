@@ -5,8 +5,16 @@ pub mod driver {
     wasmtime::component::bindgen!({
         path: "../../plugins/wit",
         world: "driver",
-        imports: { "faultd:plugin/http.post": async | trappable },
+        imports: {
+            "faultd:plugin/http.send": async | trappable,
+            "faultd:plugin/streams.[static]connection.open": async | trappable,
+            "faultd:plugin/streams.[method]connection.write": async | trappable,
+            "faultd:plugin/streams.[method]connection.read": async | trappable,
+        },
         exports: { default: async },
+        with: {
+            "faultd:plugin/streams.connection": crate::streams::MemberStream,
+        },
     });
 }
 
@@ -16,8 +24,8 @@ pub mod schedule {
         world: "schedule",
         exports: { default: async },
         with: {
-            "faultd:plugin/log@0.1.0": super::driver::faultd::plugin::log,
-            "faultd:plugin/random@0.1.0": super::driver::faultd::plugin::random,
+            "faultd:plugin/log@0.2.0": super::driver::faultd::plugin::log,
+            "faultd:plugin/random@0.2.0": super::driver::faultd::plugin::random,
         },
     });
 }

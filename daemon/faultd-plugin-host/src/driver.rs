@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bindings::driver::exports::faultd::plugin::workload;
-use crate::bindings::driver::faultd::plugin::http;
+use crate::bindings::driver::faultd::plugin::failures;
 use crate::bindings::driver::{Driver, DriverPre};
 use crate::error::{PluginError, Problem, one_line};
-use crate::http::{Connector, Member, MemberConnections};
 use crate::instance::{Instance, PluginState};
 use crate::limits::PluginLimits;
 use crate::log::{LogSink, log_to_tracing};
+use crate::reach::{Connector, Member, Reach};
 
 /// A compiled driver. Clones share what is compiled.
 #[derive(Clone)]
@@ -29,19 +29,26 @@ pub struct ClientOptions {
     /// Index of the member that serves this client.
     pub serving: usize,
     /// How many different keys the load is spread over, at least 1.
-    pub key_space: u64,
+    pub keys: u64,
     /// Size of a value, in bytes.
     pub value_bytes: u32,
-    /// Share of the operations that read, 0.0 to 1.0.
-    pub read_share: f64,
     /// Settings of the plugin, name and value, as the user wrote them.
     pub settings: Vec<(String, String)>,
     /// Seed of this client's random numbers.
     pub seed: u64,
-    /// Time limit of each request, connecting included.
-    pub request_timeout: Duration,
+    /// Time limit of each request to a member, connecting included.
+    pub operation_timeout: Duration,
     /// Opens the connections.
     pub connector: Arc<dyn Connector>,
+}
+
+/// The next operation of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operation {
+    /// Number of the key, below the number of keys.
+    pub key: u64,
+    /// Whether it reads; otherwise it writes.
+    pub reads: bool,
 }
 
 /// What became of one operation.
@@ -131,19 +138,16 @@ impl DriverPlugin {
     }
 
     fn instance(&self, options: &ClientOptions) -> Instance {
-        let connections = MemberConnections::new(
-            &options.members,
-            Arc::clone(&options.connector),
-            options.request_timeout,
-            self.limits.response_bytes,
-        );
+        let reach =
+            Reach::new(&options.members, Arc::clone(&options.connector), options.operation_timeout);
         Instance::new(
             self.linked.engine(),
             Arc::clone(&self.name),
             self.limits.clone(),
             Arc::clone(&self.log),
             options.seed,
-            connections,
+            reach,
+            options.members.len(),
         )
     }
 }
@@ -153,10 +157,11 @@ impl DriverClient {
     ///
     /// # Errors
     /// The plugin broke its contract or its limits; the client is then unusable.
-    pub async fn operate(&mut self) -> Result<Outcome, PluginError> {
+    pub async fn operate(&mut self, operation: Operation) -> Result<Outcome, PluginError> {
         self.instance.begin()?;
         let workload = self.guest.faultd_plugin_workload();
-        let outcome = workload.call_operate(&mut self.instance.store).await;
+        let operation = workload::Operation { key: operation.key, reads: operation.reads };
+        let outcome = workload.call_operate(&mut self.instance.store, operation).await;
         let outcome = self.instance.end("operate", outcome)?;
         let operation = self.operation(&outcome.operation)?;
         Ok(Outcome { operation, failure: outcome.failure.map(Failure::from) })
@@ -179,6 +184,42 @@ impl DriverClient {
         }
         let named = self.members.iter().cloned().zip(roles.into_iter().map(Role::from));
         Ok(named.map(|(member, role)| MemberRole { member, role }).collect())
+    }
+
+    /// Makes what the load needs.
+    ///
+    /// # Errors
+    /// The plugin cannot, in its own words (the client stays usable), or broke its contract or limits.
+    pub async fn prepare(&mut self) -> Result<(), PluginError> {
+        self.instance.begin()?;
+        let workload = self.guest.faultd_plugin_workload();
+        let prepared = workload.call_prepare(&mut self.instance.store).await;
+        let prepared = self.instance.end("prepare", prepared)?;
+        prepared.map_err(|message| self.instance.failed("prepare", &message))
+    }
+
+    /// Writes `count` keys from `first` on.
+    ///
+    /// # Errors
+    /// As those of [`Self::prepare`].
+    pub async fn fill(&mut self, first: u64, count: u64) -> Result<(), PluginError> {
+        self.instance.begin()?;
+        let workload = self.guest.faultd_plugin_workload();
+        let filled = workload.call_fill(&mut self.instance.store, first, count).await;
+        let filled = self.instance.end("fill", filled)?;
+        filled.map_err(|message| self.instance.failed("fill", &message))
+    }
+
+    /// Takes away what the run has left in the cluster.
+    ///
+    /// # Errors
+    /// As those of [`Self::prepare`].
+    pub async fn clean(&mut self) -> Result<(), PluginError> {
+        self.instance.begin()?;
+        let workload = self.guest.faultd_plugin_workload();
+        let cleaned = workload.call_clean(&mut self.instance.store).await;
+        let cleaned = self.instance.end("clean", cleaned)?;
+        cleaned.map_err(|message| self.instance.failed("clean", &message))
     }
 
     async fn start(&mut self, settings: &workload::Settings) -> Result<(), PluginError> {
@@ -216,19 +257,18 @@ fn settings(options: ClientOptions) -> workload::Settings {
     workload::Settings {
         members: options.members.iter().map(member).collect(),
         serving: u32::try_from(options.serving).unwrap_or(u32::MAX),
-        key_space: options.key_space,
+        keys: options.keys,
         value_bytes: options.value_bytes,
-        read_share: options.read_share,
         settings: options.settings,
     }
 }
 
-impl From<http::Failure> for Failure {
-    fn from(failure: http::Failure) -> Self {
+impl From<failures::Failure> for Failure {
+    fn from(failure: failures::Failure) -> Self {
         match failure {
-            http::Failure::Timeout => Self::Timeout,
-            http::Failure::Connection(text) => Self::Connection(one_line(&text)),
-            http::Failure::Server(text) => Self::Server(one_line(&text)),
+            failures::Failure::Timeout => Self::Timeout,
+            failures::Failure::Connection(text) => Self::Connection(one_line(&text)),
+            failures::Failure::Server(text) => Self::Server(one_line(&text)),
         }
     }
 }

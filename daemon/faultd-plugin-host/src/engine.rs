@@ -134,7 +134,13 @@ fn same_interface(left: &str, right: &str) -> bool {
 
 fn lent_to(world: World) -> &'static [&'static str] {
     match world {
-        World::Driver => &["faultd:plugin/log", "faultd:plugin/random", "faultd:plugin/http"],
+        World::Driver => &[
+            "faultd:plugin/log",
+            "faultd:plugin/random",
+            "faultd:plugin/failures",
+            "faultd:plugin/http",
+            "faultd:plugin/streams",
+        ],
         World::Schedule => &["faultd:plugin/log", "faultd:plugin/random"],
     }
 }

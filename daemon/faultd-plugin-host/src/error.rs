@@ -28,7 +28,7 @@ pub enum World {
     Schedule,
 }
 
-/// What is wrong with a plugin. `call` is the function that was called: `start`, `operate`, `roles`, `decide`.
+/// What is wrong with a plugin. `call` is the function that was called: `start`, `operate`, `decide` and so on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The bytes are no component, or a damaged one.
@@ -57,7 +57,7 @@ pub enum Problem {
         world: World,
     },
     /// The names fit, the types or versions do not.
-    #[error("was built for another version of the plugin interface: {0}")]
+    #[error("was built for another version of the plugin interface than 0.2: {0}")]
     Incompatible(String),
     /// It did not come to an end.
     #[error("was stopped in {call} after {fuel} units of fuel: it seems to be in an endless loop")]
@@ -116,27 +116,30 @@ pub enum Problem {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// A member that there is not.
-    #[error("it posts to member {member}, and there are {count}, counted from 0")]
+    #[error("it asks member {member}, and there are {count}, counted from 0")]
     NoSuchMember {
         /// The index.
         member: u32,
         /// How many there are.
         count: usize,
     },
-    /// A path or header that is not HTTP, or belongs to the host.
-    #[error("it posts an HTTP request with a bad {0}")]
+    /// A method, path or header that is not HTTP, or belongs to the host.
+    #[error("it sends an HTTP request with a bad {0}")]
     BadRequest(String),
-    /// Too many requests in one call.
-    #[error("it posts more than {0} requests in one call")]
-    TooManyRequests(u32),
+    /// Too many requests, or reads and writes of streams, in one call.
+    #[error("it asks members more than {0} times in one call")]
+    TooManyExchanges(u32),
+    /// Too many streams at once.
+    #[error("it opens more than {0} streams at once")]
+    TooManyStreams(usize),
 }
 
 impl World {
     /// The interface that a plugin of this world exports.
     pub(crate) fn export(self) -> &'static str {
         match self {
-            Self::Driver => "faultd:plugin/workload@0.1.0",
-            Self::Schedule => "faultd:plugin/scheduler@0.1.0",
+            Self::Driver => "faultd:plugin/workload@0.2.0",
+            Self::Schedule => "faultd:plugin/scheduler@0.2.0",
         }
     }
 }
@@ -169,7 +172,7 @@ mod tests {
         let problem = Problem::NoWorld { wanted: World::Driver };
         assert_eq!(
             PluginError::Plugin { plugin: "x".into(), problem }.to_string(),
-            "plugin x is not a driver plugin: it does not export faultd:plugin/workload@0.1.0"
+            "plugin x is not a driver plugin: it does not export faultd:plugin/workload@0.2.0"
         );
         assert_eq!(one_line("a\n  b\u{1b}[1m\tc\n"), "a b [1m c");
         assert_eq!(one_line(&"x".repeat(9_999)).len(), 500);

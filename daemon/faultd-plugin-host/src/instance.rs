@@ -3,23 +3,32 @@
 
 use std::sync::Arc;
 
+use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::{Engine, Store, Trap};
 
-use crate::bindings::driver::faultd::plugin::{http, log, random};
+use crate::bindings::driver::faultd::plugin::{failures, http, log, random, streams};
 use crate::error::{PluginError, Problem, Refusal, one_line};
-use crate::http::MemberConnections;
+use crate::http::HttpConnections;
 use crate::limits::{MemoryExceeded, MemoryGuard, PluginLimits};
 use crate::log::{BoundedLog, LogLevel, LogSink};
 use crate::random::Random;
+use crate::reach::Reach;
+use crate::streams::MemberStream;
+
+/// The most streams that one instance may have open.
+const MOST_STREAMS: usize = 16;
 
 /// What the imports of one instance work on.
 pub(crate) struct PluginState {
     memory: MemoryGuard,
     log: BoundedLog,
     random: Random,
-    connections: MemberConnections,
-    requests_left: u32,
-    requests_per_call: u32,
+    reach: Reach,
+    http: HttpConnections,
+    streams: ResourceTable,
+    open_streams: usize,
+    exchanges_left: u32,
+    exchanges_per_call: u32,
 }
 
 /// One instance and whether it can be called.
@@ -37,15 +46,19 @@ impl Instance {
         limits: PluginLimits,
         log: LogSink,
         seed: u64,
-        connections: MemberConnections,
+        reach: Reach,
+        members: usize,
     ) -> Self {
         let state = PluginState {
             memory: MemoryGuard::new(&limits),
             log: BoundedLog::new(log, limits.log_lines),
             random: Random::from_seed(seed),
-            connections,
-            requests_left: 0,
-            requests_per_call: limits.requests_per_call,
+            reach,
+            http: HttpConnections::new(members, limits.response_bytes),
+            streams: ResourceTable::new(),
+            open_streams: 0,
+            exchanges_left: 0,
+            exchanges_per_call: limits.exchanges_per_call,
         };
         let mut store = Store::new(engine, state);
         store.limiter(|state| &mut state.memory);
@@ -59,7 +72,7 @@ impl Instance {
         if !std::mem::replace(&mut self.usable, false) {
             return Err(self.error(Problem::Unusable));
         }
-        self.store.data_mut().requests_left = self.limits.requests_per_call;
+        self.store.data_mut().exchanges_left = self.limits.exchanges_per_call;
         let fuel = self.store.set_fuel(self.limits.fuel_per_call);
         fuel.and_then(|()| self.store.fuel_async_yield_interval(Some(self.limits.fuel_between_yields.max(1))))
             .map_err(|error| self.error(Problem::Incompatible(one_line(&format!("{error:#}")))))
@@ -117,13 +130,69 @@ impl random::Host for PluginState {
     }
 }
 
+impl PluginState {
+    fn count_exchange(&mut self) -> Result<(), Refusal> {
+        let left = self.exchanges_left.checked_sub(1);
+        self.exchanges_left = left.ok_or(Refusal::TooManyExchanges(self.exchanges_per_call))?;
+        Ok(())
+    }
+}
+
+impl failures::Host for PluginState {}
+
 impl http::Host for PluginState {
-    async fn post(
+    async fn send(
         &mut self,
         request: http::Request,
-    ) -> wasmtime::Result<Result<http::Response, http::Failure>> {
-        self.requests_left =
-            self.requests_left.checked_sub(1).ok_or(Refusal::TooManyRequests(self.requests_per_call))?;
-        Ok(self.connections.post(request).await?)
+    ) -> wasmtime::Result<Result<http::Response, failures::Failure>> {
+        self.count_exchange()?;
+        Ok(self.http.send(&mut self.reach, request).await?)
+    }
+}
+
+impl streams::Host for PluginState {}
+
+impl streams::HostConnection for PluginState {
+    async fn open(
+        &mut self,
+        member: u32,
+    ) -> wasmtime::Result<Result<Resource<MemberStream>, failures::Failure>> {
+        self.count_exchange()?;
+        let (position, _) = self.reach.member(member)?;
+        if self.open_streams >= MOST_STREAMS {
+            return Err(Refusal::TooManyStreams(MOST_STREAMS).into());
+        }
+        match MemberStream::open(&mut self.reach, position).await {
+            Ok(stream) => {
+                let stream = self.streams.push(stream)?;
+                self.open_streams += 1;
+                Ok(Ok(stream))
+            }
+            Err(failure) => Ok(Err(failure)),
+        }
+    }
+
+    async fn write(
+        &mut self,
+        stream: Resource<MemberStream>,
+        bytes: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), failures::Failure>> {
+        self.count_exchange()?;
+        Ok(self.streams.get_mut(&stream)?.write(&self.reach, &bytes).await)
+    }
+
+    async fn read(
+        &mut self,
+        stream: Resource<MemberStream>,
+        at_most: u32,
+    ) -> wasmtime::Result<Result<Vec<u8>, failures::Failure>> {
+        self.count_exchange()?;
+        Ok(self.streams.get_mut(&stream)?.read(at_most).await)
+    }
+
+    fn drop(&mut self, stream: Resource<MemberStream>) -> wasmtime::Result<()> {
+        self.streams.delete(stream)?;
+        self.open_streams = self.open_streams.saturating_sub(1);
+        Ok(())
     }
 }

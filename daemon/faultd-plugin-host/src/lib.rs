@@ -1,5 +1,5 @@
 //! Loads plugins (WebAssembly components, contract in `plugins/wit`) and runs them within limits.
-//! A plugin reaches nothing but what this crate lends it: log, random numbers, HTTP to the cluster's members.
+//! A plugin reaches nothing but what this crate lends it: log, random numbers, HTTP and TCP to the cluster's members.
 //!
 //! ```text
 //! bytes ─ PluginEngine ─▶ DriverPlugin ──── client() ─▶ DriverClient: one Store, one connection a member
@@ -19,12 +19,19 @@ mod instance;
 mod limits;
 mod log;
 mod random;
+mod reach;
 mod schedule;
+mod streams;
 
-pub use driver::{ClientOptions, DriverClient, DriverPlugin, Failure, MemberRole, Outcome, Role};
+pub use driver::{
+    ClientOptions, DriverClient, DriverPlugin, Failure, MemberRole, Operation, Outcome, Role,
+};
 pub use engine::PluginEngine;
 pub use error::{PluginError, Problem, Refusal, World};
-pub use http::{ConnectFuture, Connector, Member};
 pub use limits::PluginLimits;
 pub use log::{LogLevel, LogSink, log_to_tracing};
-pub use schedule::{Decision, Direction, Effect, Plan, Rule, Schedule, SchedulePlugin};
+pub use reach::{ConnectFuture, Connector, Member};
+pub use schedule::{
+    ClusterMember, Counters, Decision, Direction, Effect, Finding, Latency, Needs, Observation, Plan, Rule, Schedule,
+    SchedulePlugin, Second,
+};

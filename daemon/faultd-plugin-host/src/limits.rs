@@ -13,8 +13,8 @@ pub struct PluginLimits {
     pub fuel_between_yields: u64,
     /// Bytes that one call may hand to the host: a request, a log line, an answer.
     pub transfer_bytes: usize,
-    /// Requests to members in one call.
-    pub requests_per_call: u32,
+    /// Requests to members, and openings, reads and writes of streams, in one call.
+    pub exchanges_per_call: u32,
     /// Longest answer of a member that is read, in bytes.
     pub response_bytes: usize,
     /// Log lines in the life of the instance.
@@ -29,7 +29,7 @@ impl Default for PluginLimits {
             fuel_per_call: 500_000_000,
             fuel_between_yields: 500_000,
             transfer_bytes: 16 << 20,
-            requests_per_call: 1_000,
+            exchanges_per_call: 10_000,
             response_bytes: 16 << 20,
             log_lines: 1_000,
         }

@@ -7,10 +7,11 @@ use std::time::Duration;
 use crate::bindings::schedule::SchedulePre;
 use crate::bindings::schedule::exports::faultd::plugin::scheduler;
 use crate::error::PluginError;
-use crate::http::MemberConnections;
+use crate::driver::Role;
 use crate::instance::{Instance, PluginState};
 use crate::limits::PluginLimits;
 use crate::log::{LogSink, log_to_tracing};
+use crate::reach::Reach;
 
 /// A compiled schedule. Clones share what is compiled.
 #[derive(Clone)]
@@ -60,13 +61,116 @@ pub enum Direction {
     Both,
 }
 
-/// What happens to a packet.
+/// What happens to a packet. Ratios are 0.0 to 1.0 if the plugin keeps to the contract.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Effect {
     /// It arrives this much later.
     Delay(Duration),
-    /// It is lost with this probability, 0.0 to 1.0 if the plugin keeps to the contract.
+    /// Its delay varies by this much.
+    Jitter(Duration),
+    /// It is lost with this probability.
     Loss(f64),
+    /// It arrives twice with this probability.
+    Duplicate(f64),
+    /// It is spoilt with this probability.
+    Corrupt(f64),
+    /// So many bytes pass a second.
+    Rate(u64),
+}
+
+/// What a schedule wants to be told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// What the clients measure.
+    pub seconds: bool,
+    /// What the rules count.
+    pub counters: bool,
+}
+
+/// A member of the cluster under test.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterMember {
+    /// Its name.
+    pub name: String,
+    /// Its role, as far as it was seen last.
+    pub role: Role,
+    /// Whether it serves clients of the run.
+    pub serves_clients: bool,
+}
+
+/// Latencies of the operations that completed in a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Latency {
+    /// Mean.
+    pub mean: Duration,
+    /// Half of them took no longer.
+    pub p50: Duration,
+    /// 95 of 100 took no longer.
+    pub p95: Duration,
+    /// 99 of 100 took no longer.
+    pub p99: Duration,
+    /// 999 of 1000 took no longer.
+    pub p999: Duration,
+    /// The longest.
+    pub max: Duration,
+}
+
+/// What the clients did in one second of the measured part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Second {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Operations that succeeded.
+    pub operations: u64,
+    /// Operations that failed.
+    pub failures: u64,
+    /// How long they took; missing if none completed.
+    pub latency: Option<Latency>,
+}
+
+/// What the kernel has counted of one rule that holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Counters {
+    /// Name of the member that it is on.
+    pub target: String,
+    /// Which packets.
+    pub direction: Direction,
+    /// Packets that the rule was for.
+    pub matched: u64,
+    /// Packets that were delayed.
+    pub delayed: u64,
+    /// Packets that were dropped as asked.
+    pub dropped: u64,
+    /// Packets that were lost and nobody had asked for it.
+    pub unintended: u64,
+}
+
+/// What a schedule is told before it decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Observation {
+    /// Time since the start of the measured part.
+    pub now: Duration,
+    /// The members, in the order of the cluster's description.
+    pub members: Vec<ClusterMember>,
+    /// Seconds that have ended since the last call.
+    pub seconds: Vec<Second>,
+    /// What the rules that hold have counted.
+    pub counters: Vec<Counters>,
+}
+
+/// Something that a schedule has found out; nothing of it is checked yet.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Finding {
+    /// What it is.
+    pub name: String,
+    /// The value.
+    pub value: f64,
+    /// The value lies from here...
+    pub low: f64,
+    /// ...to here.
+    pub high: f64,
+    /// Unit of all three; empty for a plain number.
+    pub unit: String,
 }
 
 /// What holds from now on.
@@ -76,12 +180,17 @@ pub struct Decision {
     pub active: Vec<Rule>,
     /// When to ask again; missing means not before the end of the run.
     pub ask_again_at: Option<Duration>,
+    /// Whether the run ends here.
+    pub end_run: bool,
+    /// What was found out.
+    pub findings: Vec<Finding>,
 }
 
 /// The schedule of one run. As with a driver's client, a dropped call makes it unusable.
 pub struct Schedule {
     instance: Instance,
     guest: crate::bindings::schedule::Schedule,
+    needs: Needs,
 }
 
 impl SchedulePlugin {
@@ -111,26 +220,33 @@ impl SchedulePlugin {
             self.limits.clone(),
             Arc::clone(&self.log),
             plan.seed,
-            MemberConnections::none(),
+            Reach::none(),
+            0,
         );
         instance.begin()?;
         let guest = self.linked.instantiate_async(&mut instance.store).await;
         let guest = instance.end("start", guest)?;
-        let mut schedule = Schedule { instance, guest };
+        let mut schedule = Schedule { instance, guest, needs: Needs::default() };
         schedule.begin(&plan.into()).await?;
         Ok(schedule)
     }
 }
 
 impl Schedule {
-    /// What holds at a time since the start of the measured part.
+    /// What it wants to be told.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// What holds from now on.
     ///
     /// # Errors
     /// The plugin broke its limits; the schedule is then unusable.
-    pub async fn decide(&mut self, now: Duration) -> Result<Decision, PluginError> {
+    pub async fn decide(&mut self, observation: Observation) -> Result<Decision, PluginError> {
         self.instance.begin()?;
         let scheduler = self.guest.faultd_plugin_scheduler();
-        let decision = scheduler.call_decide(&mut self.instance.store, nanoseconds(now)).await;
+        let decision = scheduler.call_decide(&mut self.instance.store, &observation.into()).await;
         self.instance.end("decide", decision).map(Decision::from)
     }
 
@@ -139,7 +255,9 @@ impl Schedule {
         let scheduler = self.guest.faultd_plugin_scheduler();
         let started = scheduler.call_start(&mut self.instance.store, plan).await;
         let started = self.instance.end("start", started)?;
-        started.map_err(|message| self.instance.failed("start", &message))
+        let needs = started.map_err(|message| self.instance.failed("start", &message))?;
+        self.needs = Needs { seconds: needs.seconds, counters: needs.counters };
+        Ok(())
     }
 }
 
@@ -163,15 +281,70 @@ impl From<Plan> for scheduler::Plan {
 impl From<Rule> for scheduler::Rule {
     fn from(rule: Rule) -> Self {
         let effect = |effect| match effect {
-            Effect::Delay(delay) => scheduler::Effect::Delay(scheduler::Delay { ns: nanoseconds(delay) }),
-            Effect::Loss(ratio) => scheduler::Effect::Loss(scheduler::Loss { ratio }),
+            Effect::Delay(delay) => scheduler::Effect::Delay(nanoseconds(delay)),
+            Effect::Jitter(jitter) => scheduler::Effect::Jitter(nanoseconds(jitter)),
+            Effect::Loss(ratio) => scheduler::Effect::Loss(ratio),
+            Effect::Duplicate(ratio) => scheduler::Effect::Duplicate(ratio),
+            Effect::Corrupt(ratio) => scheduler::Effect::Corrupt(ratio),
+            Effect::Rate(bytes) => scheduler::Effect::Rate(bytes),
         };
-        let direction = match rule.direction {
-            Direction::Egress => scheduler::Direction::Egress,
-            Direction::Ingress => scheduler::Direction::Ingress,
-            Direction::Both => scheduler::Direction::Both,
+        let effects = rule.effects.into_iter().map(effect).collect();
+        Self { target: rule.target, direction: rule.direction.into(), effects }
+    }
+}
+
+impl From<Direction> for scheduler::Direction {
+    fn from(direction: Direction) -> Self {
+        match direction {
+            Direction::Egress => Self::Egress,
+            Direction::Ingress => Self::Ingress,
+            Direction::Both => Self::Both,
+        }
+    }
+}
+
+impl From<Observation> for scheduler::Observation {
+    fn from(observation: Observation) -> Self {
+        Self {
+            now_ns: nanoseconds(observation.now),
+            members: observation.members.into_iter().map(scheduler::Member::from).collect(),
+            seconds: observation.seconds.into_iter().map(scheduler::Second::from).collect(),
+            counters: observation.counters.into_iter().map(scheduler::Counters::from).collect(),
+        }
+    }
+}
+
+impl From<ClusterMember> for scheduler::Member {
+    fn from(member: ClusterMember) -> Self {
+        let role = match member.role {
+            Role::Leader => scheduler::Role::Leader,
+            Role::Follower => scheduler::Role::Follower,
+            Role::Unknown => scheduler::Role::Unknown,
         };
-        Self { target: rule.target, direction, effects: rule.effects.into_iter().map(effect).collect() }
+        Self { name: member.name, role, serves_clients: member.serves_clients }
+    }
+}
+
+impl From<Second> for scheduler::Second {
+    fn from(second: Second) -> Self {
+        let latency = |latency: Latency| scheduler::Latency {
+            mean_ns: nanoseconds(latency.mean),
+            p50_ns: nanoseconds(latency.p50),
+            p95_ns: nanoseconds(latency.p95),
+            p99_ns: nanoseconds(latency.p99),
+            p999_ns: nanoseconds(latency.p999),
+            max_ns: nanoseconds(latency.max),
+        };
+        let Second { number, operations, failures, .. } = second;
+        Self { number, operations, failures, latency: second.latency.map(latency) }
+    }
+}
+
+impl From<Counters> for scheduler::Counters {
+    fn from(counters: Counters) -> Self {
+        let Counters { matched, delayed, dropped, unintended, .. } = counters;
+        let direction = counters.direction.into();
+        Self { target: counters.target, direction, matched, delayed, dropped, unintended }
     }
 }
 
@@ -180,15 +353,28 @@ impl From<scheduler::Decision> for Decision {
         Self {
             active: decision.active.into_iter().map(Rule::from).collect(),
             ask_again_at: decision.ask_again_at_ns.map(Duration::from_nanos),
+            end_run: decision.end_run,
+            findings: decision.findings.into_iter().map(Finding::from).collect(),
         }
+    }
+}
+
+impl From<scheduler::Finding> for Finding {
+    fn from(finding: scheduler::Finding) -> Self {
+        let scheduler::Finding { name, value, low, high, unit } = finding;
+        Self { name, value, low, high, unit }
     }
 }
 
 impl From<scheduler::Rule> for Rule {
     fn from(rule: scheduler::Rule) -> Self {
         let effect = |effect| match effect {
-            scheduler::Effect::Delay(delay) => Effect::Delay(Duration::from_nanos(delay.ns)),
-            scheduler::Effect::Loss(loss) => Effect::Loss(loss.ratio),
+            scheduler::Effect::Delay(ns) => Effect::Delay(Duration::from_nanos(ns)),
+            scheduler::Effect::Jitter(ns) => Effect::Jitter(Duration::from_nanos(ns)),
+            scheduler::Effect::Loss(ratio) => Effect::Loss(ratio),
+            scheduler::Effect::Duplicate(ratio) => Effect::Duplicate(ratio),
+            scheduler::Effect::Corrupt(ratio) => Effect::Corrupt(ratio),
+            scheduler::Effect::Rate(bytes) => Effect::Rate(bytes),
         };
         let direction = match rule.direction {
             scheduler::Direction::Egress => Direction::Egress,

@@ -19,9 +19,10 @@ pub mod schedule {
         pub_export_macro: true,
         export_macro_name: "export_schedule_world",
         default_bindings_module: "faultd_plugin_sdk::bindings::schedule",
+        additional_derives: [PartialEq],
         with: {
-            "faultd:plugin/log@0.1.0": super::host::log,
-            "faultd:plugin/random@0.1.0": super::host::random,
+            "faultd:plugin/log@0.2.0": super::host::log,
+            "faultd:plugin/random@0.2.0": super::host::random,
         },
     });
 }

@@ -1,7 +1,7 @@
 //! The schedule `window`: the rules of the plan hold from one time on, for as long as asked.
 //! No start means from the beginning, no length means to the end, no rules are a baseline run.
 
-use faultd_plugin_sdk::schedule::{Decision, Plan, Rule, Schedule};
+use faultd_plugin_sdk::schedule::{Decision, Observation, Plan, Rule, Schedule};
 use faultd_plugin_sdk::{export_schedule, settings};
 
 /// One window in which all the rules hold.
@@ -28,27 +28,28 @@ impl Schedule for Window {
         Ok(Self { begin_ns, end_ns: end_ns.filter(|end| *end < plan.duration_ns), rules: plan.rules })
     }
 
-    fn decide(&mut self, now_ns: u64) -> Decision {
+    fn decide(&mut self, observation: &Observation) -> Decision {
+        let now_ns = observation.now_ns;
         if self.rules.is_empty() || self.end_ns.is_some_and(|end| now_ns >= end) {
-            return Decision { active: Vec::new(), ask_again_at_ns: None };
+            return Decision::nothing(None);
         }
         if now_ns < self.begin_ns {
-            return Decision { active: Vec::new(), ask_again_at_ns: Some(self.begin_ns) };
+            return Decision::nothing(Some(self.begin_ns));
         }
-        Decision { active: self.rules.clone(), ask_again_at_ns: self.end_ns }
+        Decision::hold(self.rules.clone(), self.end_ns)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faultd_plugin_sdk::schedule::{Delay, Direction, Effect};
+    use faultd_plugin_sdk::schedule::{Direction, Effect};
 
     fn plan(inject_at_ns: Option<u64>, hold_for_ns: Option<u64>) -> Plan {
         let rule = Rule {
             target: "leader".to_owned(),
             direction: Direction::Egress,
-            effects: vec![Effect::Delay(Delay { ns: 5 })],
+            effects: vec![Effect::Delay(5)],
         };
         Plan { duration_ns: 100, inject_at_ns, hold_for_ns, rules: vec![rule], settings: Vec::new() }
     }
@@ -56,7 +57,8 @@ mod tests {
     /// For each time: does the fault hold, and when is the plugin asked again?
     fn decisions(plan: Plan, times: &[u64]) -> Vec<(bool, Option<u64>)> {
         let mut window = Window::start(plan).map_err(|error| panic!("{error}")).unwrap();
-        let decide = |time: &u64| window.decide(*time);
+        let observation = |now_ns| Observation { now_ns, members: vec![], seconds: vec![], counters: vec![] };
+        let decide = |time: &u64| window.decide(&observation(*time));
         times.iter().map(decide).map(|answer| (!answer.active.is_empty(), answer.ask_again_at_ns)).collect()
     }
 
