@@ -36,6 +36,29 @@ pub(crate) struct NotAChannel(String);
 #[error("'{0}' is no priority: write a whole number of at least 0")]
 pub(crate) struct NotAPriority(String);
 
+/// A text that is no rate of arrivals.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("'{0}' is no number of operations a second: write one of more than 0, as in 500")]
+pub(crate) struct NotARate(String);
+
+/// A text that is no setting.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("'{0}' is no setting: write NAME=VALUE, as in period=2s")]
+pub(crate) struct NotASetting(String);
+
+/// A number of more than 0.
+pub(crate) fn parse_arrivals(text: &str) -> Result<f64, NotARate> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| NotARate(text.to_owned()))
+}
+
+/// A name and its value.
+pub(crate) fn parse_setting(text: &str) -> Result<(String, String), NotASetting> {
+    let parts = text.split_once('=').filter(|(name, _)| !name.trim().is_empty());
+    let (name, value) = parts.ok_or_else(|| NotASetting(text.to_owned()))?;
+    Ok((name.trim().to_owned(), value.to_owned()))
+}
+
 /// A duration that may be zero: a time on the run's clock, or a warm-up that is left out.
 pub(crate) fn parse_duration_or_zero(text: &str) -> Result<Duration, UnitError> {
     match parse_duration(text) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use faultd_api::{
     run::{
-        RunRequest, default_clients, default_keys, default_schedule, default_timeout_ns, default_value_bytes,
+        KeyDistribution, RunRequest, default_clients, default_keys, default_schedule, default_timeout_ns, default_value_bytes,
         default_via, default_warm_up_ns,
     },
     units::{duration_text, nanoseconds, parse_duration, share_text},
@@ -15,7 +15,7 @@ use faultd_results::folder::Label;
 use crate::{
     command_error::CommandError,
     fault_flags::FaultFlags,
-    flag_values::{parse_count, parse_duration_or_zero},
+    flag_values::{parse_arrivals, parse_count, parse_duration_or_zero, parse_setting},
 };
 
 /// One experiment.
@@ -62,9 +62,52 @@ pub(crate) struct RunArguments {
     /// An operation that takes longer is counted as a time-out [default: 5s].
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
     timeout: Option<Duration>,
+    /// Open loop: operations that become due a second, over all clients; latencies count from that moment
+    /// [default: closed loop].
+    #[arg(long, value_name = "PER SECOND", value_parser = parse_arrivals, conflicts_with = "think_time", allow_hyphen_values = true)]
+    arrivals: Option<f64>,
+    /// What a client waits between its operations [default: nothing].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_zero, allow_hyphen_values = true)]
+    think_time: Option<Duration>,
+    /// Time over which the clients begin one after the other [default: all at once].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_zero, allow_hyphen_values = true)]
+    client_ramp: Option<Duration>,
+    /// How operations are spread over the keys.
+    #[arg(long, value_enum, default_value = "uniform")]
+    key_distribution: KeyChoice,
+    /// Leaves what the run wrote in the cluster.
+    #[arg(long)]
+    keep_data: bool,
     /// The plugin that says when faults hold [default: window].
     #[arg(long)]
     schedule: Option<String>,
+    /// A setting of the schedule; may be given several times.
+    #[arg(long = "schedule-set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    schedule_settings: Vec<(String, String)>,
+    /// A setting of the cluster's driver; may be given several times.
+    #[arg(long = "driver-set", value_name = "NAME=VALUE", value_parser = parse_setting)]
+    driver_settings: Vec<(String, String)>,
+}
+
+/// How operations are spread over the keys.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum KeyChoice {
+    /// Every key is as likely.
+    Uniform,
+    /// A few keys are asked for most of the time.
+    Zipfian,
+    /// One after the other.
+    Sequential,
+}
+
+impl From<KeyChoice> for KeyDistribution {
+    fn from(choice: KeyChoice) -> Self {
+        match choice {
+            KeyChoice::Uniform => Self::Uniform,
+            KeyChoice::Zipfian => Self::Zipfian,
+            KeyChoice::Sequential => Self::Sequential,
+        }
+    }
 }
 
 /// What the clients do.
@@ -119,6 +162,13 @@ impl RunArguments {
             operation_timeout_ns: self.timeout.map_or_else(default_timeout_ns, nanoseconds),
             seed: self.fault.seed,
             schedule: self.schedule.unwrap_or_else(default_schedule),
+            arrivals_per_second: self.arrivals,
+            think_time_ns: self.think_time.map_or(0, nanoseconds),
+            client_ramp_ns: self.client_ramp.map_or(0, nanoseconds),
+            key_distribution: self.key_distribution.into(),
+            schedule_settings: self.schedule_settings.into_iter().collect(),
+            driver_settings: self.driver_settings.into_iter().collect(),
+            keep_data: self.keep_data,
         })
     }
 
@@ -201,7 +251,9 @@ mod tests {
     fn every_flag_reaches_the_request() {
         let words = "--target leader --delay 100ms --loss 20% --direction ingress --backend relay --duration 30s \
             --inject-at 10s --for 10s --label a_b --clients 4 --via follower --workload mix --value-size 1024 \
-            --keys 5 --warm-up 0s --timeout 2s --seed 7 --schedule other";
+            --keys 5 --warm-up 0s --timeout 2s --seed 7 --schedule other --arrivals 250.5 --client-ramp 2s \
+            --key-distribution zipfian --schedule-set period=2s --schedule-set duty=50% \
+            --driver-set serializable=true --keep-data";
         let expected = RunRequest {
             cluster: "etcd".into(),
             label: "a_b".into(),
@@ -223,6 +275,13 @@ mod tests {
             operation_timeout_ns: 2_000_000_000,
             seed: Some(7),
             schedule: "other".into(),
+            arrivals_per_second: Some(250.5),
+            think_time_ns: 0,
+            client_ramp_ns: 2_000_000_000,
+            key_distribution: KeyDistribution::Zipfian,
+            schedule_settings: [("period", "2s"), ("duty", "50%")].map(|(k, v)| (k.into(), v.into())).into(),
+            driver_settings: [("serializable".into(), "true".into())].into(),
+            keep_data: true,
         };
         assert_eq!(request(words).unwrap(), expected);
     }

@@ -1,11 +1,39 @@
 //! Runs: measured experiments.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
     fault::{Backend, Direction},
     shape::FaultShape,
 };
+
+/// How the operations of a run are spread over its keys.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyDistribution {
+    /// Every key is as likely.
+    #[default]
+    Uniform,
+    /// A few keys are asked for most of the time: Zipf's law with the exponent 0.99, as in YCSB, the ranks
+    /// scattered over the keys.
+    Zipfian,
+    /// One after the other, and again from the first.
+    Sequential,
+}
+
+impl KeyDistribution {
+    /// The name in files and on the command line.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Zipfian => "zipfian",
+            Self::Sequential => "sequential",
+        }
+    }
+}
 
 /// One experiment: what `StartRun` takes. Durations are nanoseconds.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
@@ -50,6 +78,20 @@ pub struct RunRequest {
     /// Which member serves the clients: `leader`, `follower`, `all` or a member's name.
     #[serde(default = "default_via")]
     pub via: String,
+    /// Open loop: so many operations become due a second, over all clients, whether earlier ones have ended or
+    /// not; latencies count from the moment that an operation was due. Missing means a closed loop: a client
+    /// does its next operation when the last one has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arrivals_per_second: Option<f64>,
+    /// In a closed loop, what a client waits between its operations.
+    #[serde(default)]
+    pub think_time_ns: u64,
+    /// Clients begin one after the other, evenly over so long a time from the beginning of the warm-up on.
+    #[serde(default)]
+    pub client_ramp_ns: u64,
+    /// How operations are spread over the keys.
+    #[serde(default)]
+    pub key_distribution: KeyDistribution,
     /// Share of reads among the operations, 0 to 1.
     #[serde(default)]
     pub read_ratio: f64,
@@ -68,6 +110,15 @@ pub struct RunRequest {
     /// The schedule plugin.
     #[serde(default = "default_schedule")]
     pub schedule: String,
+    /// Settings of the schedule plugin.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedule_settings: BTreeMap<String, String>,
+    /// Settings of the driver plugin.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_settings: BTreeMap<String, String>,
+    /// Whether the data that the run wrote stays in the cluster.
+    #[serde(default)]
+    pub keep_data: bool,
 }
 
 /// Default of [`RunRequest::warm_up_ns`]: 3 s.
@@ -115,7 +166,7 @@ pub fn default_schedule() -> String {
 /// What a run is doing, once a second.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 pub struct RunProgress {
-    /// `warm-up`, `baseline`, `injection` or `recovery`.
+    /// `prepare`, `warm-up`, `baseline`, `injection` or `recovery`.
     pub phase: String,
     /// Seconds since the start of the measured time; negative in the warm-up.
     pub t_s: i64,

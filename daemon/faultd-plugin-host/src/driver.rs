@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bindings::driver::exports::faultd::plugin::workload;
 use crate::bindings::driver::faultd::plugin::failures;
 use crate::bindings::driver::{Driver, DriverPre};
@@ -75,7 +77,8 @@ pub enum Failure {
 }
 
 /// The part a member plays in its cluster.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// It leads.
     Leader,

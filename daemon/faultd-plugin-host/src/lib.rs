@@ -22,6 +22,7 @@ mod random;
 mod reach;
 mod schedule;
 mod streams;
+mod written;
 
 pub use driver::{
     ClientOptions, DriverClient, DriverPlugin, Failure, MemberRole, Operation, Outcome, Role,

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::bindings::schedule::SchedulePre;
 use crate::bindings::schedule::exports::faultd::plugin::scheduler;
 use crate::error::PluginError;
@@ -12,6 +14,7 @@ use crate::instance::{Instance, PluginState};
 use crate::limits::PluginLimits;
 use crate::log::{LogSink, log_to_tracing};
 use crate::reach::Reach;
+use crate::written::{nanoseconds, optional_nanoseconds};
 
 /// A compiled schedule. Clones share what is compiled.
 #[derive(Clone)]
@@ -23,13 +26,16 @@ pub struct SchedulePlugin {
 }
 
 /// What the user asked for. Times count from the start of the measured part of the run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Length of the measured part.
+    #[serde(rename = "duration_ns", with = "nanoseconds")]
     pub duration: Duration,
     /// When the fault begins; missing means at the start.
+    #[serde(rename = "inject_at_ns", with = "optional_nanoseconds")]
     pub inject_at: Option<Duration>,
     /// How long it holds; missing means until the end.
+    #[serde(rename = "hold_for_ns", with = "optional_nanoseconds")]
     pub hold_for: Option<Duration>,
     /// The rules to inject.
     pub rules: Vec<Rule>,
@@ -40,7 +46,7 @@ pub struct Plan {
 }
 
 /// Faults on one target, as proposed: nothing of it is checked yet.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rule {
     /// A name or a role.
     pub target: String,
@@ -51,7 +57,8 @@ pub struct Rule {
 }
 
 /// Which packets of the target a rule is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Direction {
     /// Those that leave it.
     Egress,
@@ -62,11 +69,14 @@ pub enum Direction {
 }
 
 /// What happens to a packet. Ratios are 0.0 to 1.0 if the plugin keeps to the contract.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Effect {
     /// It arrives this much later.
+    #[serde(rename = "delay_ns", with = "nanoseconds")]
     Delay(Duration),
     /// Its delay varies by this much.
+    #[serde(rename = "jitter_ns", with = "nanoseconds")]
     Jitter(Duration),
     /// It is lost with this probability.
     Loss(f64),
@@ -88,7 +98,7 @@ pub struct Needs {
 }
 
 /// A member of the cluster under test.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterMember {
     /// Its name.
     pub name: String,
@@ -99,24 +109,30 @@ pub struct ClusterMember {
 }
 
 /// Latencies of the operations that completed in a second.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Latency {
     /// Mean.
+    #[serde(rename = "mean_ns", with = "nanoseconds")]
     pub mean: Duration,
     /// Half of them took no longer.
+    #[serde(rename = "p50_ns", with = "nanoseconds")]
     pub p50: Duration,
     /// 95 of 100 took no longer.
+    #[serde(rename = "p95_ns", with = "nanoseconds")]
     pub p95: Duration,
     /// 99 of 100 took no longer.
+    #[serde(rename = "p99_ns", with = "nanoseconds")]
     pub p99: Duration,
     /// 999 of 1000 took no longer.
+    #[serde(rename = "p999_ns", with = "nanoseconds")]
     pub p999: Duration,
     /// The longest.
+    #[serde(rename = "max_ns", with = "nanoseconds")]
     pub max: Duration,
 }
 
 /// What the clients did in one second of the measured part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Second {
     /// Its number, from 0.
     pub number: u32,
@@ -129,7 +145,7 @@ pub struct Second {
 }
 
 /// What the kernel has counted of one rule that holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Name of the member that it is on.
     pub target: String,
@@ -146,9 +162,10 @@ pub struct Counters {
 }
 
 /// What a schedule is told before it decides.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Observation {
     /// Time since the start of the measured part.
+    #[serde(rename = "now_ns", with = "nanoseconds")]
     pub now: Duration,
     /// The members, in the order of the cluster's description.
     pub members: Vec<ClusterMember>,
@@ -159,7 +176,7 @@ pub struct Observation {
 }
 
 /// Something that a schedule has found out; nothing of it is checked yet.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// What it is.
     pub name: String,
@@ -174,11 +191,12 @@ pub struct Finding {
 }
 
 /// What holds from now on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
     /// All rules that hold.
     pub active: Vec<Rule>,
     /// When to ask again; missing means not before the end of the run.
+    #[serde(rename = "ask_again_at_ns", with = "optional_nanoseconds")]
     pub ask_again_at: Option<Duration>,
     /// Whether the run ends here.
     pub end_run: bool,
@@ -262,16 +280,16 @@ impl Schedule {
 }
 
 /// Whole nanoseconds; 584 years and more are all the same.
-fn nanoseconds(duration: Duration) -> u64 {
+fn whole_nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl From<Plan> for scheduler::Plan {
     fn from(plan: Plan) -> Self {
         Self {
-            duration_ns: nanoseconds(plan.duration),
-            inject_at_ns: plan.inject_at.map(nanoseconds),
-            hold_for_ns: plan.hold_for.map(nanoseconds),
+            duration_ns: whole_nanoseconds(plan.duration),
+            inject_at_ns: plan.inject_at.map(whole_nanoseconds),
+            hold_for_ns: plan.hold_for.map(whole_nanoseconds),
             rules: plan.rules.into_iter().map(scheduler::Rule::from).collect(),
             settings: plan.settings,
         }
@@ -281,8 +299,8 @@ impl From<Plan> for scheduler::Plan {
 impl From<Rule> for scheduler::Rule {
     fn from(rule: Rule) -> Self {
         let effect = |effect| match effect {
-            Effect::Delay(delay) => scheduler::Effect::Delay(nanoseconds(delay)),
-            Effect::Jitter(jitter) => scheduler::Effect::Jitter(nanoseconds(jitter)),
+            Effect::Delay(delay) => scheduler::Effect::Delay(whole_nanoseconds(delay)),
+            Effect::Jitter(jitter) => scheduler::Effect::Jitter(whole_nanoseconds(jitter)),
             Effect::Loss(ratio) => scheduler::Effect::Loss(ratio),
             Effect::Duplicate(ratio) => scheduler::Effect::Duplicate(ratio),
             Effect::Corrupt(ratio) => scheduler::Effect::Corrupt(ratio),
@@ -306,7 +324,7 @@ impl From<Direction> for scheduler::Direction {
 impl From<Observation> for scheduler::Observation {
     fn from(observation: Observation) -> Self {
         Self {
-            now_ns: nanoseconds(observation.now),
+            now_ns: whole_nanoseconds(observation.now),
             members: observation.members.into_iter().map(scheduler::Member::from).collect(),
             seconds: observation.seconds.into_iter().map(scheduler::Second::from).collect(),
             counters: observation.counters.into_iter().map(scheduler::Counters::from).collect(),
@@ -328,12 +346,12 @@ impl From<ClusterMember> for scheduler::Member {
 impl From<Second> for scheduler::Second {
     fn from(second: Second) -> Self {
         let latency = |latency: Latency| scheduler::Latency {
-            mean_ns: nanoseconds(latency.mean),
-            p50_ns: nanoseconds(latency.p50),
-            p95_ns: nanoseconds(latency.p95),
-            p99_ns: nanoseconds(latency.p99),
-            p999_ns: nanoseconds(latency.p999),
-            max_ns: nanoseconds(latency.max),
+            mean_ns: whole_nanoseconds(latency.mean),
+            p50_ns: whole_nanoseconds(latency.p50),
+            p95_ns: whole_nanoseconds(latency.p95),
+            p99_ns: whole_nanoseconds(latency.p99),
+            p999_ns: whole_nanoseconds(latency.p999),
+            max_ns: whole_nanoseconds(latency.max),
         };
         let Second { number, operations, failures, .. } = second;
         Self { number, operations, failures, latency: second.latency.map(latency) }

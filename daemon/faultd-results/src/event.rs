@@ -32,6 +32,8 @@ pub enum EventKind {
     FaultCommanded(FaultEvent),
     /// The kernel has confirmed the fault: packets are affected from here on.
     FaultEffective(FaultEvent),
+    /// The kernel has confirmed other parameters of a fault that goes on; `detail` says which.
+    FaultChanged(FaultEvent),
     /// The engine was told to remove the fault; `detail` says how long after its command the first packet
     /// met it. Missing where a lease ended it.
     FaultClearCommanded(FaultEvent),
@@ -141,6 +143,7 @@ impl FaultWindow {
                     }
                 }
                 EventKind::Phase { .. }
+                | EventKind::FaultChanged(_)
                 | EventKind::FaultFailed(_)
                 | EventKind::RoleChange { .. }
                 | EventKind::RunInterrupted { .. } => {}

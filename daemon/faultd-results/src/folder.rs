@@ -23,7 +23,9 @@ pub const TIMESERIES_CSV: &str = "timeseries.csv";
 pub const EVENTS_JSONL: &str = "events.jsonl";
 /// [`Summary`] as JSON.
 pub const SUMMARY_JSON: &str = "summary.json";
-/// What the driver had to say.
+/// What the schedule was told and what it decided: enough to replay it.
+pub const SCHEDULE_JSONL: &str = "schedule.jsonl";
+/// The lines that plugins logged.
 pub const DRIVER_LOG: &str = "driver.log";
 /// Throughput over time, for documents.
 pub const THROUGHPUT_SVG: &str = "throughput.svg";
@@ -255,6 +257,7 @@ mod tests {
             latencies: &PhaseLatencies::default(),
             fault_window: None,
             rules: Vec::new(),
+            findings: Vec::new(),
         });
         let write = |run: &str, file: &str, text: &str| {
             fs::create_dir_all(outputs.join(run)).unwrap();

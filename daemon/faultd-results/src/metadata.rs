@@ -1,12 +1,15 @@
 //! `metadata.json` and `metadata.txt`: what was asked, what it was resolved to, and where it ran.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The value of `schema` in `metadata.json`.
 pub const SCHEMA: &str = "faultd/v1/metadata";
+
+/// More different faults than this are counted instead of named where people read.
+const MOST_FAULTS_IN_WORDS: usize = 4;
 
 /// Everything that one has to know to repeat a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,7 +28,16 @@ pub struct Metadata {
     pub schedule: Option<String>,
     /// The faults; none for a baseline.
     pub faults: Vec<FaultRecord>,
-    /// Number of clients, each in a closed loop.
+    /// Settings of the driver, as they were given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub driver_settings: BTreeMap<String, String>,
+    /// Settings of the schedule, as they were given.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub schedule_settings: BTreeMap<String, String>,
+    /// What the clients do.
+    #[serde(default)]
+    pub load: Load,
+    /// Number of clients.
     pub clients: u32,
     /// Which members served the clients: `leader`, `follower`, `all` or a member's name.
     pub via: String,
@@ -45,6 +57,43 @@ pub struct Metadata {
     pub faultd_version: String,
     /// Where it ran.
     pub host: Host,
+}
+
+/// What the clients do, and how fast.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Load {
+    /// Operations that became due a second; none for a closed loop.
+    pub arrivals_per_second: Option<f64>,
+    /// In a closed loop, what a client waited between operations, in seconds.
+    pub think_time_s: f64,
+    /// Over how long the clients began, in seconds.
+    pub client_ramp_s: f64,
+    /// `uniform`, `zipfian` or `sequential`.
+    pub key_distribution: String,
+    /// Number of keys.
+    pub keys: u64,
+    /// Size of a value, in bytes.
+    pub value_bytes: u64,
+    /// Share of the operations that read, 0 to 1.
+    pub read_ratio: f64,
+}
+
+impl Load {
+    /// In words, such as `closed loop, 50 % reads, 100 byte values, 10000 keys (uniform)`.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let pace = match self.arrivals_per_second {
+            Some(rate) => format!("open loop, {} arrivals/s", round(rate)),
+            None if self.think_time_s > 0.0 => {
+                format!("closed loop, {} s between operations", round(self.think_time_s))
+            }
+            None => "closed loop".to_owned(),
+        };
+        let reads = round(self.read_ratio * 100.0);
+        let Self { value_bytes, keys, key_distribution, .. } = self;
+        format!("{pace}, {reads} % reads, {value_bytes} byte values, {keys} keys ({key_distribution})")
+    }
 }
 
 /// A member of the cluster.
@@ -136,8 +185,20 @@ impl Metadata {
         let in_words = |fault: &FaultRecord| {
             format!("{} on {}, {}", fault.kind_in_words(), fault.target_in_words(), fault.direction)
         };
-        let faults: Vec<String> = self.faults.iter().map(in_words).collect();
-        if faults.is_empty() { "no fault".to_owned() } else { faults.join("; ") }
+        // A schedule may have a fault come and go: what is the same in words is said once.
+        let mut faults: Vec<String> = Vec::new();
+        for fault in self.faults.iter().map(in_words) {
+            if !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+        let more = faults.len().saturating_sub(MOST_FAULTS_IN_WORDS);
+        faults.truncate(MOST_FAULTS_IN_WORDS);
+        match (faults.is_empty(), more) {
+            (true, _) => "no fault".to_owned(),
+            (false, 0) => faults.join("; "),
+            (false, more) => format!("{}; and {more} more", faults.join("; ")),
+        }
     }
 
     /// The text of `metadata.txt`.
@@ -165,8 +226,15 @@ impl Metadata {
             resolved.map(|fault| ("backend", format!("{}: {}", fault.backend, fault.backend_reason))),
         );
         lines.extend([
-            ("load", format!("driver {}, {} clients via {}", self.driver, self.clients, self.via)),
-            ("schedule", format!("{schedule}; {}", self.times_in_words())),
+            ("load", format!(
+                "driver {}{}, {} clients via {}",
+                self.driver,
+                in_brackets(&self.driver_settings),
+                self.clients,
+                self.via
+            )),
+            ("operations", self.load.in_words()),
+            ("schedule", format!("{schedule}{}; {}", in_brackets(&self.schedule_settings), self.times_in_words())),
             ("seed", self.seed.to_string()),
             ("faultd", self.faultd_version.clone()),
             ("host", host_in_words(&self.host)),
@@ -184,6 +252,22 @@ impl Metadata {
         }
         words
     }
+}
+
+/// Settings, such as ` (duty=50%, period=2s)`; nothing where there are none.
+fn in_brackets(settings: &BTreeMap<String, String>) -> String {
+    if settings.is_empty() {
+        return String::new();
+    }
+    let settings: Vec<String> = settings.iter().map(|(name, value)| format!("{name}={}", shortened(value))).collect();
+    format!(" ({})", settings.join(", "))
+}
+
+/// One line of at most 60 characters: the whole value is in `metadata.json`.
+fn shortened(value: &str) -> String {
+    const LONGEST: usize = 60;
+    let line = value.replace(char::is_control, " ");
+    if line.chars().count() <= LONGEST { line } else { line.chars().take(LONGEST).chain("...".chars()).collect() }
 }
 
 fn member_in_words(member: &Member) -> String {
@@ -253,6 +337,14 @@ pub(crate) mod tests {
                     backend_reason: "the kernel has neither fq nor netem".into(),
                 }),
             }],
+            driver_settings: BTreeMap::new(),
+            schedule_settings: [("duty".to_owned(), "50%".to_owned())].into(),
+            load: Load {
+                key_distribution: "uniform".into(),
+                keys: 10_000,
+                value_bytes: 100,
+                ..Load::default()
+            },
             clients: 10,
             via: "all".into(),
             warm_up_s: 5.0,
@@ -284,7 +376,8 @@ member        etcd3 10.90.0.3 (follower)
 fault         delay 100 ms on leader (etcd2), egress
 backend       relay: the kernel has neither fq nor netem
 load          driver etcd-kv, 10 clients via all
-schedule      window; 30 s after 5 s of warm-up, faults from 10 s for 10 s
+operations    closed loop, 0 % reads, 100 byte values, 10000 keys (uniform)
+schedule      window (duty=50%); 30 s after 5 s of warm-up, faults from 10 s for 10 s
 seed          42
 faultd        0.1.0
 host          Linux 6.18.0, 2 CPUs (limit 1.5), 8 GiB of memory, data on ext4

@@ -214,6 +214,7 @@ mod tests {
             latencies: &PhaseLatencies::default(),
             fault_window,
             rules: Vec::new(),
+            findings: Vec::new(),
         });
         let png = throughput_png(&metadata, &summary, &rows).unwrap();
         (throughput_svg(&metadata, &summary, &rows), png)

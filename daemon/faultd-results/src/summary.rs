@@ -65,6 +65,24 @@ pub struct Summary {
     pub fault_window: Option<FaultWindow>,
     /// What the kernel counted for each rule: the proof that the fault was there.
     pub rules: Vec<RuleProof>,
+    /// What the schedule has found out, such as where a danger zone begins.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
+}
+
+/// Something that the schedule of a run has found out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What it is.
+    pub name: String,
+    /// The value.
+    pub value: f64,
+    /// The value lies from here...
+    pub low: f64,
+    /// ...to here, with the confidence that the schedule's description says.
+    pub high: f64,
+    /// Unit of all three; empty for a plain number.
+    pub unit: String,
 }
 
 /// The measured time as a whole.
@@ -158,13 +176,15 @@ pub struct Measurement<'a> {
     pub fault_window: Option<FaultWindow>,
     /// What the kernel counted.
     pub rules: Vec<RuleProof>,
+    /// What the schedule has found out.
+    pub findings: Vec<Finding>,
 }
 
 impl Summary {
     /// Computes the numbers.
     #[must_use]
     pub fn of(measurement: Measurement<'_>) -> Self {
-        let Measurement { status, tainted, rows, latencies, fault_window, rules } = measurement;
+        let Measurement { status, tainted, rows, latencies, fault_window, rules, findings } = measurement;
         let phases: Vec<PhaseSummary> =
             Phase::ALL.into_iter().filter_map(|phase| PhaseSummary::of(phase, rows, latencies)).collect();
         Self {
@@ -176,6 +196,7 @@ impl Summary {
             phases,
             fault_window,
             rules,
+            findings,
         }
     }
 

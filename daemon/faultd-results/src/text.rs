@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     metadata::Metadata,
     phase::Phase,
-    summary::{PhaseSummary, Status, Summary},
+    summary::{Finding, PhaseSummary, Status, Summary},
     timeseries::LatencyMilliseconds,
 };
 
@@ -33,7 +33,29 @@ pub fn summary(metadata: &Metadata, summary: &Summary, folder: &str) -> String {
     phase_table(&mut text, summary);
     text.push('\n');
     effect_lines(&mut text, summary);
+    for finding in &summary.findings {
+        line(&mut text, "found", &finding_in_words(finding));
+    }
     text
+}
+
+/// A finding, such as `delay at 10 % degradation: 0.52 ms (0.49 to 0.55)`.
+fn finding_in_words(finding: &Finding) -> String {
+    let Finding { name, value, low, high, unit } = finding;
+    let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
+    format!("{name}: {}{unit} ({} to {})", digits(*value), digits(*low), digits(*high))
+}
+
+/// Three digits that say something, without an exponent.
+fn digits(value: f64) -> String {
+    if value == 0.0 {
+        return "0".to_owned();
+    }
+    let before_point = value.abs().log10().floor();
+    // Between 0 and 12 places: the cast cannot lose anything.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to small whole numbers")]
+    let places = (2.0 - before_point).clamp(0.0, 12.0) as usize;
+    format!("{value:.places$}")
 }
 
 fn line(text: &mut String, name: &str, value: &str) {
@@ -139,6 +161,7 @@ mod tests {
             latencies: &PhaseLatencies { measured: Some(latency(7.25, 1030.0)), phases: phases.into() },
             fault_window,
             rules: Vec::new(),
+            findings: Vec::new(),
         })
     }
 
@@ -148,6 +171,13 @@ mod tests {
         clear_commanded_s: Some(4.0),
         cleared_s: Some(4.001),
     };
+
+    #[test]
+    fn findings_are_told_with_three_digits() {
+        let finding = |value| Finding { name: "x".into(), value, low: 0.000_49, high: 1234.5, unit: "ms".into() };
+        assert_eq!(finding_in_words(&finding(0.523_4)), "x: 0.523 ms (0.000490 to 1234)");
+        assert_eq!([digits(0.0), digits(12.34), digits(-1.0)], ["0", "12.3", "-1.00"]);
+    }
 
     #[test]
     fn a_run_with_a_fault_is_told_on_one_screen() {

@@ -41,16 +41,16 @@ pub struct ClusterMember {
 }
 
 /// How the clients of a run use a cluster.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workload {
     /// Number of keys.
     pub keys: u64,
     /// Size of a value, in bytes.
     pub value_bytes: u32,
-    /// Share of reads, 0 to 1.
-    pub read_share: f64,
     /// An operation that takes longer is a time-out.
     pub operation_timeout: Duration,
+    /// Settings of the driver, name and value.
+    pub settings: Vec<(String, String)>,
 }
 
 /// Roles cannot be told, or no member has the one that was asked for.
@@ -92,12 +92,11 @@ impl Cluster {
         let options = ClientOptions {
             members: self.members.iter().map(member).collect(),
             serving,
-            key_space: workload.keys,
+            keys: workload.keys,
             value_bytes: workload.value_bytes,
-            read_share: workload.read_share,
-            settings: Vec::new(),
+            settings: workload.settings.clone(),
             seed,
-            request_timeout: workload.operation_timeout,
+            operation_timeout: workload.operation_timeout,
             connector: Arc::clone(&self.connector),
         };
         driver.client(options).await
@@ -147,6 +146,7 @@ pub fn role_text(role: Role) -> &'static str {
 pub struct RoleObserver {
     cluster: Cluster,
     driver: Arc<DriverPlugin>,
+    settings: Vec<(String, String)>,
     /// None before the first question, and after one that was given up: such a client is spent.
     client: Option<DriverClient>,
 }
@@ -155,7 +155,13 @@ impl RoleObserver {
     /// Nothing is asked yet.
     #[must_use]
     pub fn new(cluster: Cluster, driver: Arc<DriverPlugin>) -> Self {
-        Self { cluster, driver, client: None }
+        Self { cluster, driver, settings: Vec::new(), client: None }
+    }
+
+    /// The same with settings of the driver, such as how it is to speak to the cluster.
+    #[must_use]
+    pub fn with_settings(self, settings: Vec<(String, String)>) -> Self {
+        Self { settings, ..self }
     }
 
     /// Asks the cluster who leads and who follows.
@@ -179,8 +185,9 @@ impl RoleObserver {
         }
     }
 
-    async fn new_client(&self) -> Result<DriverClient, PluginError> {
-        let workload = Workload { keys: 1, value_bytes: 1, read_share: 0.0, operation_timeout: ROLE_WITHIN };
+    async fn new_client(&mut self) -> Result<DriverClient, PluginError> {
+        let settings = self.settings.clone();
+        let workload = Workload { keys: 1, value_bytes: 1, operation_timeout: ROLE_WITHIN, settings };
         self.cluster.client(&self.driver, 0, 0, &workload).await
     }
 }

@@ -97,6 +97,7 @@ fn summary(status: Status) -> Summary {
         latencies: &PhaseLatencies { measured: None, phases: [].into() },
         fault_window: None,
         rules: Vec::new(),
+            findings: Vec::new(),
     })
 }
 
@@ -109,6 +110,9 @@ fn metadata(request: &RunRequest) -> Metadata {
         driver: "etcd-kv".into(),
         schedule: None,
         faults: Vec::new(),
+        driver_settings: request.driver_settings.clone(),
+        schedule_settings: request.schedule_settings.clone(),
+        load: metadata::Load::default(),
         clients: 10,
         via: request.via.clone(),
         warm_up_s: 3.0,

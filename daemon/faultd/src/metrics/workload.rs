@@ -1,7 +1,7 @@
 //! The workload of runs: operations, latency, phase.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -15,9 +15,8 @@ const KEPT_AFTER_END: Duration = Duration::from_secs(600);
 /// 0.5 ms to 60 s: from a healthy read to the longest time-out that makes sense.
 const LATENCY_BUCKETS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
-const PHASES: [&str; 5] = ["warm-up", "baseline", "injection", "recovery", "done"];
+const PHASES: [&str; 6] = ["prepare", "warm-up", "baseline", "injection", "recovery", "done"];
 const RESULTS: [&str; 3] = ["ok", "error", "timeout"];
-const OPERATIONS: [&str; 2] = ["put", "get"];
 
 #[derive(Clone)]
 pub(super) struct WorkloadFamilies {
@@ -36,6 +35,8 @@ struct RunLabels {
     label: String,
     cluster: String,
     driver: String,
+    /// Kinds of operations that have a series.
+    operations: Arc<Mutex<BTreeSet<String>>>,
 }
 
 impl WorkloadFamilies {
@@ -95,7 +96,7 @@ impl WorkloadFamilies {
         for phase in PHASES {
             let _ = self.phase.remove_label_values(&[id, phase]);
         }
-        for operation in OPERATIONS {
+        for operation in labels.operations.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let _ = self.duration.remove_label_values(&[id, operation]);
             for result in RESULTS {
                 let _ = self.operations.remove_label_values(&[id, operation, result]);
@@ -114,19 +115,30 @@ pub struct RunMetrics {
 
 impl RunMetrics {
     /// Shows that the run exists, with every series at zero.
-    pub fn begin(&mut self, label: &str, cluster: &str, driver: &str, clients: usize, operations: &[&str]) {
-        self.labels =
-            RunLabels { label: label.to_owned(), cluster: cluster.to_owned(), driver: driver.to_owned() };
+    pub fn begin(&mut self, label: &str, cluster: &str, driver: &str, clients: usize) {
+        self.labels = RunLabels {
+            label: label.to_owned(),
+            cluster: cluster.to_owned(),
+            driver: driver.to_owned(),
+            operations: Arc::default(),
+        };
         self.families.info.with_label_values(&[self.id.as_str(), label, cluster, driver]).set(1.0);
         let clients = u32::try_from(clients).map_or(f64::MAX, f64::from);
         self.families.clients.with_label_values(&[&self.id]).set(clients);
-        for operation in operations {
-            self.families.duration.with_label_values(&[self.id.as_str(), operation]);
-            for result in RESULTS {
-                self.families.operations.with_label_values(&[self.id.as_str(), operation, result]);
-            }
+        self.phase("prepare");
+    }
+
+    /// Shows a kind of operation, with every series of it at zero. To be called once for a kind that a client
+    /// may do; what a client does without it has no series that can be removed.
+    pub fn operation_kind(&self, operation: &str) {
+        let mut known = self.labels.operations.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.insert(operation.to_owned()) {
+            return;
         }
-        self.phase("warm-up");
+        self.families.duration.with_label_values(&[self.id.as_str(), operation]);
+        for result in RESULTS {
+            self.families.operations.with_label_values(&[self.id.as_str(), operation, result]);
+        }
     }
 
     /// Shows the phase that the run is in.

@@ -1,15 +1,16 @@
 //! One run, from its clients' first operation to its folder's last file.
 //!
 //! ```text
-//! warm-up ──▶ baseline ──▶ injection ──▶ recovery ──▶ done
-//!    │            │             │            │
-//!    └────────────┴──── stop ───┴────────────┘──────▶ interrupted   (faults cleared, rows kept)
-//!                  broken plugin, refused fault ────▶ failed        (likewise)
+//! prepare ──▶ warm-up ──▶ baseline ──▶ injection ──▶ recovery ──▶ done
+//!    │           │            │             │            │
+//!    └───────────┴────────────┴──── stop ───┴────────────┘────────▶ interrupted   (faults cleared, rows kept)
+//!                              broken plugin, refused fault ──────▶ failed        (likewise)
 //! ```
 //! The phases are not steps of the program but what the events say: a schedule may begin and end
 //! faults as it likes, and a second belongs to the phase that held in its middle.
 
 use std::{
+    fs::File,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -17,15 +18,18 @@ use std::{
 use faultd_api::run::{RunProgress, RunResult};
 use faultd_kernel::{datapath::InterfaceReference, probe::Capabilities};
 use faultd_plugin_host::{
-    DriverClient, DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
+    DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
 };
 use faultd_results::{
     event::EventKind,
-    folder::{DRIVER_LOG, METADATA_JSON, METADATA_TEXT, SUMMARY_JSON, THROUGHPUT_PNG, THROUGHPUT_SVG},
-    metadata::{self, Metadata},
+    folder::{
+        DRIVER_LOG, METADATA_JSON, METADATA_TEXT, SCHEDULE_JSONL, SUMMARY_JSON, THROUGHPUT_PNG,
+        THROUGHPUT_SVG,
+    },
+    metadata::{self, Load, Metadata},
     plot,
     recorder::{PhaseLatencies, SecondRecorder},
-    summary::{Measurement, Status, Summary},
+    summary::{Finding, Measurement, Status, Summary},
     timeseries::Row,
 };
 use tokio::{
@@ -36,13 +40,16 @@ use tokio::{
 use super::{
     RunError,
     clock::RunClock,
+    data,
+    dialogue::{Dialogue, EndedSeconds},
     host,
-    injection::{Injection, InjectionRecord, proposals},
-    load::{self, SharedRecorder},
+    injection::{FollowingEnded, Injection, InjectionRecord, proposals},
+    load::{self, Client, SharedRecorder},
     outputs::RunFolder,
     record::RunRecord,
     roles::watch_roles,
     spec::RunSpec,
+    transcript::{Opening, Transcript},
 };
 use crate::{
     cluster::{Cluster, RoleObserver, role_text},
@@ -80,11 +87,21 @@ pub struct Experiment {
     peers: Peers,
     folder: RunFolder,
     roles: Vec<MemberRole>,
-    clients: Vec<DriverClient>,
+    driver: DriverPlugin,
+    serving: Vec<usize>,
+    clients: Vec<Client>,
+    plan: Plan,
     schedule: Schedule,
     watcher: RoleObserver,
     resolver: RoleObserver,
     metrics: RunMetrics,
+}
+
+/// What a run has come to.
+struct Measured {
+    ending: Ending,
+    done: InjectionRecord,
+    findings: Vec<Finding>,
 }
 
 /// How the loop over the seconds ended.
@@ -111,8 +128,10 @@ impl Experiment {
         let schedule = surroundings.plugins.schedule(&spec.request.schedule).await?;
         let broken = |error: PluginError| RunError::Plugin(PluginProblem::Host(error));
         // Two observers, so that the one who resolves a target never waits for the one who watches.
-        let mut watcher = RoleObserver::new(cluster.clone(), Arc::clone(&driver));
-        let mut resolver = RoleObserver::new(cluster.clone(), Arc::clone(&driver));
+        let settings: Vec<_> = spec.request.driver_settings.clone().into_iter().collect();
+        let observer =
+            || RoleObserver::new(cluster.clone(), Arc::clone(&driver)).with_settings(settings.clone());
+        let (mut watcher, mut resolver) = (observer(), observer());
         let roles = watcher.roles().await?;
         resolver.roles().await?;
         refuse_impossible(&spec, &cluster, &roles, &surroundings.capabilities)?;
@@ -126,8 +145,9 @@ impl Experiment {
         let log = log_to_file(&folder)?;
         let driver = DriverPlugin::clone(&driver).with_log(Arc::clone(&log));
         let clients = load::clients(&spec, seed, &cluster, &driver, &serving).await.map_err(broken)?;
+        let plan = plan(&spec, seed);
         let schedule =
-            SchedulePlugin::clone(&schedule).with_log(log).start(plan(&spec, seed)).await.map_err(broken)?;
+            SchedulePlugin::clone(&schedule).with_log(log).start(plan.clone()).await.map_err(broken)?;
         let metrics = surroundings.metrics.run(&id);
         Ok(Self {
             id,
@@ -138,7 +158,10 @@ impl Experiment {
             peers,
             folder,
             roles,
+            driver,
+            serving,
             clients,
+            plan,
             schedule,
             watcher,
             resolver,
@@ -173,18 +196,32 @@ impl Experiment {
     async fn try_conduct(
         mut self,
         progress: watch::Sender<RunProgress>,
-        stop: watch::Receiver<Option<String>>,
+        mut stop: watch::Receiver<Option<String>>,
     ) -> Result<(Status, Option<String>), RunError> {
+        self.metrics.begin(
+            self.spec.label.as_str(),
+            &self.cluster.name,
+            &self.cluster.driver,
+            self.spec.clients,
+        );
+        if let Some(reason) = self.prepare_data(&progress, &mut stop).await? {
+            self.metrics.end();
+            return Ok((Status::Interrupted, Some(reason)));
+        }
         let interfaces = self.interfaces();
         self.surroundings.engine.prepare(interfaces.clone()).await?;
         let clock = RunClock::starting_in(whole_seconds(self.spec.warm_up));
         let record = RunRecord::begin(&self.folder, clock)?;
         let mut metadata = self.metadata(clock);
         write_metadata(&self.folder, &metadata)?;
+        let opening = Opening { schedule: self.spec.request.schedule.clone(), plan: self.plan.clone() };
+        let transcript = Transcript::begin(self.folder.create_file(SCHEDULE_JSONL)?, &opening);
         let recorder: SharedRecorder = Arc::new(Mutex::new(SecondRecorder::new(self.first_second())));
 
-        let (ending, done) = self.measure(clock, &record, &recorder, &progress, stop).await;
+        let measured = self.measure(clock, &record, transcript, &recorder, &progress, stop).await;
+        let Measured { ending, done, findings } = measured;
         self.surroundings.engine.release(interfaces).await;
+        self.clean_data().await;
         self.metrics.end();
         let (status, error) = match ending {
             Ending::Done => (Status::Done, None),
@@ -196,11 +233,38 @@ impl Experiment {
         };
         metadata.faults.clone_from(&done.faults);
         let latencies = recorder.lock().unwrap_or_else(PoisonError::into_inner).latencies();
-        let finish = Finish { folder: self.folder, metadata, record, done, latencies, status };
+        let finish = Finish { folder: self.folder, metadata, record, done, findings, latencies, status };
         tokio::task::spawn_blocking(move || finish.write())
             .await
             .map_err(|error| RunError::Internal(error.to_string()))??;
         Ok((status, error))
+    }
+
+    /// Makes the data that the load needs; answers why that was interrupted, if it was.
+    async fn prepare_data(
+        &mut self,
+        progress: &watch::Sender<RunProgress>,
+        stop: &mut watch::Receiver<Option<String>>,
+    ) -> Result<Option<String>, RunError> {
+        let preparing = RunProgress { phase: "prepare".to_owned(), ..RunProgress::default() };
+        progress.send_replace(preparing);
+        tokio::select! {
+            prepared = data::prepare(&self.spec, &mut self.clients) => {
+                prepared.map_err(|error| RunError::Plugin(PluginProblem::Host(error)))?;
+                Ok(None)
+            }
+            reason = stopped(stop) => Ok(Some(reason)),
+        }
+    }
+
+    /// The run's figures are made: what cannot be cleaned is only told.
+    async fn clean_data(&mut self) {
+        if self.spec.request.keep_data {
+            return;
+        }
+        if let Err(reason) = data::clean(&self.spec, &self.cluster, &self.driver).await {
+            tracing::warn!(run = self.id, reason, "the run's data stays in the cluster");
+        }
     }
 
     /// Puts the cluster under load and follows the schedule; when this returns, there is neither
@@ -209,16 +273,24 @@ impl Experiment {
         &mut self,
         clock: RunClock,
         record: &RunRecord,
+        transcript: Transcript<File>,
         recorder: &SharedRecorder,
         progress: &watch::Sender<RunProgress>,
-        stop: watch::Receiver<Option<String>>,
-    ) -> (Ending, InjectionRecord) {
-        let operations = operations(self.spec.request.read_ratio);
-        let (label, cluster) = (self.spec.label.as_str(), &self.cluster);
-        self.metrics.begin(label, &cluster.name, &cluster.driver, self.spec.clients, operations);
+        mut stop: watch::Receiver<Option<String>>,
+    ) -> Measured {
+        let first_second = self.first_second();
+        let cluster = &self.cluster;
         let (broken, mut breaks) = mpsc::channel(1);
+        self.metrics.phase("warm-up");
         let load = load::begin(std::mem::take(&mut self.clients), clock, recorder, &self.metrics, &broken);
         let (shown, faults_shown) = watch::channel(Vec::new());
+        let (roles_told, roles) = watch::channel(self.roles.clone());
+        let ended_seconds = EndedSeconds::default();
+        let members = (0..).zip(&cluster.members);
+        let members =
+            members.map(|(place, member)| (member.name.clone(), self.serving.contains(&place))).collect();
+        let mut dialogue =
+            Dialogue::new(&mut self.schedule, members, roles, ended_seconds.clone(), transcript);
         let seconds = Seconds {
             spec: &self.spec,
             clock,
@@ -227,7 +299,8 @@ impl Experiment {
             metrics: &self.metrics,
             progress,
             faults_shown,
-            first_second: self.first_second(),
+            ended_seconds,
+            first_second,
         };
         let mut injection = Injection {
             run: &self.id,
@@ -246,18 +319,30 @@ impl Experiment {
         };
         let ending = tokio::select! {
             () = seconds.close_all() => Ending::Done,
-            reason = stopped(stop) => Ending::Interrupted(reason),
+            reason = stopped(&mut stop) => Ending::Interrupted(reason),
             Some(error) = breaks.recv() => Ending::Failed(error.to_string()),
-            error = injection.follow_to_the_end(&mut self.schedule) => Ending::Failed(error.to_string()),
-            never = watch_roles(&cluster.name, &mut self.watcher, &self.roles, record, &self.surroundings.metrics) => match never {},
+            ended = injection.follow_to_the_end(&mut dialogue) => match ended {
+                FollowingEnded::BySchedule => Ending::Done,
+                FollowingEnded::Broken(error) => Ending::Failed(error.to_string()),
+            },
+            never = watch_roles(
+                &cluster.name,
+                &mut self.watcher,
+                &self.roles,
+                record,
+                &self.surroundings.metrics,
+                &roles_told,
+            ) => match never {},
         };
         drop(load);
         injection.end().await;
-        let done = injection.done;
+        let mut done = injection.done;
         // A fault whose command was under way when the run ended is known to the engine by its owner.
         let owner = FaultOwner::Run(self.id.clone());
         let _ = self.surroundings.engine.clear(Selection::Owner(owner)).await;
-        (ending, done)
+        let (findings, failure) = dialogue.end();
+        done.taints.extend(failure);
+        Measured { ending, done, findings }
     }
 
     fn first_second(&self) -> i64 {
@@ -293,6 +378,17 @@ impl Experiment {
             driver: self.cluster.driver.clone(),
             schedule: Some(request.schedule.clone()),
             faults: Vec::new(),
+            driver_settings: request.driver_settings.clone(),
+            schedule_settings: request.schedule_settings.clone(),
+            load: Load {
+                arrivals_per_second: request.arrivals_per_second,
+                think_time_s: seconds(request.think_time_ns),
+                client_ramp_s: seconds(request.client_ramp_ns),
+                key_distribution: request.key_distribution.text().to_owned(),
+                keys: request.keys,
+                value_bytes: request.value_bytes,
+                read_ratio: request.read_ratio,
+            },
             clients: u32::try_from(self.spec.clients).unwrap_or(u32::MAX),
             via: request.via.clone(),
             warm_up_s: self.spec.warm_up.as_secs_f64(),
@@ -316,6 +412,7 @@ struct Seconds<'a> {
     metrics: &'a RunMetrics,
     progress: &'a watch::Sender<RunProgress>,
     faults_shown: watch::Receiver<Vec<String>>,
+    ended_seconds: EndedSeconds,
     first_second: i64,
 }
 
@@ -330,6 +427,7 @@ impl Seconds<'_> {
             self.metrics.phase(phase.name());
             let row = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).close_second(phase);
             self.tell(&row);
+            self.ended_seconds.add(&row);
             self.record.row(row);
         }
     }
@@ -353,6 +451,7 @@ struct Finish {
     metadata: Metadata,
     record: RunRecord,
     done: InjectionRecord,
+    findings: Vec<Finding>,
     latencies: PhaseLatencies,
     status: Status,
 }
@@ -369,6 +468,7 @@ impl Finish {
             latencies: &self.latencies,
             fault_window: self.record.fault_window(),
             rules: self.done.proofs,
+            findings: self.findings,
         });
         write_metadata(&self.folder, &self.metadata)?;
         let svg = plot::throughput_svg(&self.metadata, &summary, &rows);
@@ -409,7 +509,7 @@ fn plan(spec: &RunSpec, seed: u64) -> Plan {
         inject_at: spec.request.inject_at_ns.map(Duration::from_nanos),
         hold_for: spec.request.hold_for_ns.map(Duration::from_nanos),
         rules: proposals(spec),
-        settings: Vec::new(),
+        settings: spec.request.schedule_settings.clone().into_iter().collect(),
         seed,
     }
 }
@@ -425,7 +525,7 @@ fn log_to_file(folder: &RunFolder) -> Result<LogSink, RunError> {
     }))
 }
 
-async fn stopped(mut stop: watch::Receiver<Option<String>>) -> String {
+async fn stopped(stop: &mut watch::Receiver<Option<String>>) -> String {
     match stop.wait_for(Option::is_some).await {
         Ok(reason) => reason.clone().unwrap_or_default(),
         Err(_) => "the daemon is stopping".to_owned(),
@@ -435,14 +535,4 @@ async fn stopped(mut stop: watch::Receiver<Option<String>>) -> String {
 /// Rows are whole seconds: a part of a second counts as one.
 fn whole_seconds(duration: Duration) -> Duration {
     Duration::from_secs(duration.as_secs() + u64::from(duration.subsec_nanos() > 0))
-}
-
-fn operations(read_ratio: f64) -> &'static [&'static str] {
-    if read_ratio <= 0.0 {
-        &["put"]
-    } else if read_ratio >= 1.0 {
-        &["get"]
-    } else {
-        &["put", "get"]
-    }
 }

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use faultd_api::{
     fault::{Direction, FaultRequest, FaultStatus},
+    shape::FaultShape,
     units::nanoseconds,
 };
 use faultd_kernel::{clock, probe::Capabilities};
-use faultd_plugin_host::{Direction as ProposedDirection, Effect, PluginError, Role, Rule, Schedule};
+use faultd_plugin_host::{
+    Counters, Decision, Direction as ProposedDirection, Effect, PluginError, Role, Rule,
+};
 use faultd_results::{
     event::{EventKind, FaultEvent},
     metadata::{FaultRecord, ResolvedFault},
@@ -16,12 +19,17 @@ use faultd_results::{
 };
 use tokio::{sync::watch, time::sleep_until};
 
-use super::{clock::RunClock, record::RunRecord, spec::RunSpec};
+use super::{
+    clock::RunClock,
+    dialogue::{Dialogue, FindingError},
+    record::RunRecord,
+    spec::RunSpec,
+};
 use crate::{
     cluster::{Cluster, RoleError, RoleObserver, role_text},
     engine::{Application, Cleared, EngineError, EngineHandle, FaultOwner, Selection},
     fault::{FaultError, FaultSpec, backend},
-    target::Peers,
+    target::{Peers, ResolvedTarget},
 };
 
 /// A fault may outlive the moment at which its schedule wants to be asked again by this, so that it
@@ -44,6 +52,12 @@ pub enum InjectionError {
     /// It proposed too much.
     #[error("the schedule proposed {0} faults at once, at most {MOST_FAULTS} can be")]
     TooMany(usize),
+    /// It proposed the same packets twice.
+    #[error("the schedule proposed more than one fault for {0} in the same direction")]
+    Twice(String),
+    /// It found out what cannot be.
+    #[error(transparent)]
+    Finding(#[from] FindingError),
     /// Nobody has the role.
     #[error(transparent)]
     Role(#[from] RoleError),
@@ -99,31 +113,50 @@ pub struct InjectionRecord {
 /// A fault that holds, with the proposal that it came from.
 pub struct Held {
     proposal: Rule,
+    /// Name of the member that it is on.
+    member: String,
+    application: Application,
+    role: Role,
     fault: FaultStatus,
     description: String,
+    /// When its lease ends, on the run's clock.
+    lease_ends: Duration,
+}
+
+/// Why there is nothing more to follow.
+pub enum FollowingEnded {
+    /// The schedule has ended the run.
+    BySchedule,
+    /// The schedule broke, or proposed what cannot be done.
+    Broken(InjectionError),
 }
 
 impl Injection<'_> {
-    /// Follows the schedule; returns only when it breaks, or proposes what cannot be done.
-    pub async fn follow_to_the_end(&mut self, schedule: &mut Schedule) -> InjectionError {
-        match self.follow(schedule).await {
-            // It has nothing more to say: what holds, holds until the end of the run.
-            Ok(()) => std::future::pending().await,
-            Err(error) => error,
+    /// Follows the schedule until it ends the run, breaks, or proposes what cannot be done.
+    pub async fn follow_to_the_end(&mut self, dialogue: &mut Dialogue<'_>) -> FollowingEnded {
+        match self.follow(dialogue).await {
+            Ok(()) => FollowingEnded::BySchedule,
+            Err(error) => FollowingEnded::Broken(error),
         }
     }
 
-    async fn follow(&mut self, schedule: &mut Schedule) -> Result<(), InjectionError> {
+    async fn follow(&mut self, dialogue: &mut Dialogue<'_>) -> Result<(), InjectionError> {
         sleep_until(self.clock.instant_at(Duration::ZERO)).await;
         loop {
+            let counters = if dialogue.needs().counters { self.counters().await? } else { Vec::new() };
             let now = self.clock.now();
-            let decision = schedule.decide(now).await?;
+            let decision = dialogue.decide(now, counters).await?;
+            dialogue.keep_findings(&decision)?;
             // Never in the past, or a plugin could keep this loop busy.
             let ask_again = decision.ask_again_at.map(|at| at.max(now + SHORTEST_WAIT));
-            self.reconcile(decision.active, ask_again).await?;
-            match ask_again {
-                Some(at) => sleep_until(self.clock.instant_at(at)).await,
-                None => return Ok(()),
+            let Decision { active, end_run, .. } = decision;
+            self.reconcile(active, ask_again).await?;
+            if end_run {
+                return Ok(());
+            }
+            tokio::select! {
+                () = wait_until(self.clock, ask_again) => {}
+                () = dialogue.role_change() => {}
             }
         }
     }
@@ -137,18 +170,20 @@ impl Injection<'_> {
     }
 
     async fn reconcile(&mut self, active: Vec<Rule>, until: Option<Duration>) -> Result<(), InjectionError> {
-        if active.len() > MOST_FAULTS {
-            return Err(InjectionError::TooMany(active.len()));
-        }
-        let (stay, go): (Vec<Held>, Vec<Held>) =
-            std::mem::take(&mut self.held).into_iter().partition(|held| active.contains(&held.proposal));
+        // A rule without effects asks for nothing, unless the user's fault has what no effect can say.
+        let active: Vec<Rule> = active.into_iter().filter(|rule| self.does_something(rule)).collect();
+        check_proposals(&active)?;
+        let (stay, go): (Vec<Held>, Vec<Held>) = std::mem::take(&mut self.held)
+            .into_iter()
+            .partition(|held| active.iter().any(|rule| is_for_the_same(rule, &held.proposal)));
         self.held = stay;
         for held in go {
             self.clear(held).await;
         }
         for proposal in active {
-            if !self.held.iter().any(|held| held.proposal == proposal) {
-                self.apply(proposal, until).await?;
+            match self.held.iter().position(|held| is_for_the_same(&proposal, &held.proposal)) {
+                Some(position) => self.change(position, proposal, until).await?,
+                None => self.apply(proposal, until).await?,
             }
         }
         self.show();
@@ -157,9 +192,8 @@ impl Injection<'_> {
 
     async fn apply(&mut self, proposal: Rule, until: Option<Duration>) -> Result<(), InjectionError> {
         let commanded_ns = clock::monotonic_ns();
-        let mut spec = FaultSpec::checked(&self.request(&proposal))?;
-        spec.hold_for = Some(self.lease(until));
-        let (target, role) = self.resolve(&spec.target).await?;
+        let (spec, lease_ends) = self.checked(&proposal, until)?;
+        let (member, target, role) = self.resolve(&spec.target).await?;
         let application = Application {
             peers: self.peers.clone(),
             backend: backend::choose(&spec, self.capabilities)?,
@@ -172,7 +206,9 @@ impl Injection<'_> {
             Ok(applied) => {
                 self.note_applied(commanded_ns, applied.effective_ns, &applied.status, &description);
                 self.done.faults.push(fault_record(&application, &applied.status, role));
-                self.held.push(Held { proposal, fault: applied.status, description });
+                let fault = applied.status;
+                let held = Held { proposal, member, application, role, fault, description, lease_ends };
+                self.held.push(held);
                 Ok(())
             }
             Err(error) => {
@@ -185,6 +221,83 @@ impl Injection<'_> {
                 Err(error.into())
             }
         }
+    }
+
+    /// Changes a fault that holds to what is proposed now, and lets it hold as long as that wants: in place,
+    /// or, where the kernel cannot, by another fault.
+    async fn change(
+        &mut self,
+        position: usize,
+        proposal: Rule,
+        until: Option<Duration>,
+    ) -> Result<(), InjectionError> {
+        let Some(held) = self.held.get(position) else { return Ok(()) };
+        let is_other = held.proposal != proposal;
+        if !is_other && self.lease_end(until) <= held.lease_ends {
+            return Ok(());
+        }
+        let (spec, lease_ends) = self.checked(&proposal, until)?;
+        let backend = backend::choose(&spec, self.capabilities)?;
+        let application = Application { spec, backend, ..held.application.clone() };
+        match self.engine.set(&held.fault.id, application.clone()).await {
+            Ok(fault) => {
+                let description = describe(&application, held.role);
+                if is_other {
+                    let event = fault_event(&fault, &description);
+                    self.record.fault_event_at(clock::monotonic_ns(), EventKind::FaultChanged, event);
+                }
+                let (member, role) = (held.member.clone(), held.role);
+                let changed = Held { proposal, member, application, role, fault, description, lease_ends };
+                if let Some(place) = self.held.get_mut(position) {
+                    *place = changed;
+                }
+                Ok(())
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a fault cannot be changed in place: another one takes its place");
+                let held = self.held.remove(position);
+                self.clear(held).await;
+                self.apply(proposal, until).await
+            }
+        }
+    }
+
+    fn checked(
+        &self,
+        proposal: &Rule,
+        until: Option<Duration>,
+    ) -> Result<(FaultSpec, Duration), InjectionError> {
+        let mut spec = FaultSpec::checked(&self.request(proposal))?;
+        let lease_ends = self.lease_end(until);
+        spec.hold_for = Some(lease_ends.saturating_sub(self.clock.now()));
+        Ok((spec, lease_ends))
+    }
+
+    fn does_something(&self, rule: &Rule) -> bool {
+        let shape = &self.spec.request.shape;
+        let has_pattern = shape.loss_gilbert_elliott.is_some()
+            || shape.loss_every.is_some()
+            || shape.loss_packets.is_some()
+            || !shape.delay_table_ms.is_empty();
+        !rule.effects.is_empty() || has_pattern
+    }
+
+    /// What the rules that hold have counted.
+    async fn counters(&mut self) -> Result<Vec<Counters>, EngineError> {
+        let faults = self.engine.list().await?;
+        let of_held = |held: &Held| {
+            let fault = faults.iter().find(|fault| fault.id == held.fault.id)?;
+            let packets = &fault.packets;
+            Some(Counters {
+                target: held.member.clone(),
+                direction: held.proposal.direction,
+                matched: packets.matched,
+                delayed: packets.delayed,
+                dropped: packets.dropped,
+                unintended: packets.unintended,
+            })
+        };
+        Ok(self.held.iter().filter_map(of_held).collect())
     }
 
     async fn clear(&mut self, held: Held) {
@@ -247,35 +360,49 @@ impl Injection<'_> {
     async fn resolve(
         &mut self,
         target: &str,
-    ) -> Result<(crate::target::ResolvedTarget, Role), InjectionError> {
+    ) -> Result<(String, ResolvedTarget, Role), InjectionError> {
         let roles = self.observer.roles().await?;
         let (member, role) = self.cluster.member(target, &roles)?;
-        Ok((member.target.clone(), role))
+        Ok((member.name.clone(), member.target.clone(), role))
     }
 
+    /// What the schedule proposes, with what the user asked for and no effect can say.
     fn request(&self, proposal: &Rule) -> FaultRequest {
         let mut request = FaultRequest {
             target: proposal.target.clone(),
             direction: direction(proposal.direction),
             backend: self.spec.request.backend,
-            // A schedule varies delay and loss; all else is as the user asked for it.
-            shape: self.spec.request.shape.clone(),
+            shape: without_effects(&self.spec.request.shape),
             seed: Some(self.seed),
             ..FaultRequest::default()
         };
         for effect in &proposal.effects {
             match effect {
                 Effect::Delay(delay) => request.delay_ns = Some(nanoseconds(*delay)),
+                Effect::Jitter(jitter) => request.shape.jitter_ns = Some(nanoseconds(*jitter)),
                 Effect::Loss(ratio) => request.loss_ratio = Some(*ratio),
+                Effect::Duplicate(ratio) => request.shape.duplicate_ratio = Some(*ratio),
+                Effect::Corrupt(ratio) => request.shape.corrupt_ratio = Some(*ratio),
+                Effect::Rate(bytes) => request.shape.rate_bytes_per_second = Some(*bytes),
             }
+        }
+        let shape = &mut request.shape;
+        // Parts of what is not proposed now.
+        if shape.jitter_ns.is_none() && shape.delay_table_ms.is_empty() {
+            (shape.distribution, shape.jitter_correlation, shape.may_reorder) = (None, None, false);
+        }
+        if request.delay_ns.is_none() && shape.delay_table_ms.is_empty() {
+            (shape.reorder_ratio, shape.reorder_gap) = (None, None);
+        }
+        if shape.rate_bytes_per_second.is_none() {
+            (shape.burst_bytes, shape.queue_bytes) = (None, None);
         }
         request
     }
 
-    /// Until the schedule wants to be asked again, or else until the end of the run.
-    fn lease(&self, until: Option<Duration>) -> Duration {
-        let end = until.unwrap_or(self.spec.duration).min(self.spec.duration);
-        end.saturating_sub(self.clock.now()) + LEASE_MARGIN
+    /// Until the schedule wants to be asked again, or else until the end of the run, on the run's clock.
+    fn lease_end(&self, until: Option<Duration>) -> Duration {
+        until.unwrap_or(self.spec.duration).min(self.spec.duration) + LEASE_MARGIN
     }
 
     fn show(&self) {
@@ -283,12 +410,55 @@ impl Injection<'_> {
     }
 }
 
+async fn wait_until(clock: RunClock, at: Option<Duration>) {
+    match at {
+        Some(at) => sleep_until(clock.instant_at(at)).await,
+        // It has nothing more to say by itself: what holds, holds until the end of the run.
+        None => std::future::pending().await,
+    }
+}
+
+/// Two proposals for the same packets: one takes the other's place.
+fn is_for_the_same(left: &Rule, right: &Rule) -> bool {
+    left.target == right.target && left.direction == right.direction
+}
+
+fn check_proposals(active: &[Rule]) -> Result<(), InjectionError> {
+    if active.len() > MOST_FAULTS {
+        return Err(InjectionError::TooMany(active.len()));
+    }
+    for (position, rule) in active.iter().enumerate() {
+        if active.iter().take(position).any(|earlier| is_for_the_same(rule, earlier)) {
+            return Err(InjectionError::Twice(rule.target.replace(char::is_control, " ")));
+        }
+    }
+    Ok(())
+}
+
+/// What of a shape holds whatever a schedule proposes.
+fn without_effects(shape: &FaultShape) -> FaultShape {
+    FaultShape {
+        jitter_ns: None,
+        duplicate_ratio: None,
+        corrupt_ratio: None,
+        rate_bytes_per_second: None,
+        ..shape.clone()
+    }
+}
+
 /// The rules that a schedule is told about: the fault of the command line.
 #[must_use]
 pub fn proposals(spec: &RunSpec) -> Vec<Rule> {
     let Some(fault) = &spec.fault else { return Vec::new() };
-    let delay = fault.delay.map(|delay| Effect::Delay(delay.duration()));
-    let loss = fault.loss.map(|loss| Effect::Loss(loss.ratio()));
+    let shape = &spec.request.shape;
+    let effects = [
+        fault.delay.map(|delay| Effect::Delay(delay.duration())),
+        shape.jitter_ns.map(|jitter| Effect::Jitter(Duration::from_nanos(jitter))),
+        fault.loss.map(|loss| Effect::Loss(loss.ratio())),
+        shape.duplicate_ratio.map(Effect::Duplicate),
+        shape.corrupt_ratio.map(Effect::Corrupt),
+        shape.rate_bytes_per_second.map(Effect::Rate),
+    ];
     vec![Rule {
         target: fault.target.clone(),
         direction: match fault.direction {
@@ -296,7 +466,7 @@ pub fn proposals(spec: &RunSpec) -> Vec<Rule> {
             Direction::Ingress => ProposedDirection::Ingress,
             Direction::Both => ProposedDirection::Both,
         },
-        effects: [delay, loss].into_iter().flatten().collect(),
+        effects: effects.into_iter().flatten().collect(),
     }]
 }
 

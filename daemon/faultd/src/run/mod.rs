@@ -1,14 +1,18 @@
 //! Runs: measured experiments on a cluster.
 
 pub mod clock;
+pub mod data;
+pub mod dialogue;
 pub mod experiment;
 pub mod host;
 pub mod injection;
+pub mod keys;
 pub mod load;
 pub mod outputs;
 pub mod record;
 pub mod roles;
 pub mod spec;
+pub mod transcript;
 
 use std::{
     collections::BTreeMap,

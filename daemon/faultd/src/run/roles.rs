@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use faultd_plugin_host::MemberRole;
 use faultd_results::event::EventKind;
-use tokio::time::sleep;
+use tokio::{sync::watch, time::sleep};
 
 use super::record::RunRecord;
 use crate::{
@@ -15,13 +15,14 @@ use crate::{
 /// Often enough to see a change of leader in its second, seldom enough to be no load.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-/// Watches until it is dropped; it never ends by itself.
+/// Watches until it is dropped; it never ends by itself. Changes are told to who listens at `told`.
 pub async fn watch_roles(
     cluster: &str,
     observer: &mut RoleObserver,
     at_start: &[MemberRole],
     record: &RunRecord,
     metrics: &Metrics,
+    told: &watch::Sender<Vec<MemberRole>>,
 ) -> Infallible {
     let mut known = at_start.to_vec();
     let mut shown = metrics.roles(cluster);
@@ -38,6 +39,7 @@ pub async fn watch_roles(
         }
         if roles != known {
             show(&roles, &mut shown);
+            told.send_replace(roles.clone());
             known = roles;
         }
     }

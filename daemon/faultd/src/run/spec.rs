@@ -20,6 +20,14 @@ const LARGEST_VALUE: u64 = 1 << 20;
 /// The most keys.
 const MOST_KEYS: u64 = 100_000_000;
 
+/// The fewest and the most operations that become due a second in an open loop.
+const SLOWEST_ARRIVALS: f64 = 0.001;
+const FASTEST_ARRIVALS: f64 = 10_000_000.0;
+/// The most settings of one plugin.
+const MOST_SETTINGS: usize = 64;
+/// The longest setting, name and value: a trace is one.
+const LONGEST_SETTING: usize = 1 << 20;
+
 /// Why a request is no run.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum RunSpecError {
@@ -45,6 +53,9 @@ pub enum RunSpecError {
         /// The values that are allowed.
         range: String,
     },
+    /// Two answers to when the next operation is due.
+    #[error("a think time is for a closed loop: leave out --think-time or --arrivals")]
+    ThinkTimeInOpenLoop,
     /// The window ends after the run.
     #[error("the fault would end at {end}, after the run's {duration}: shorten --for or begin earlier")]
     WindowTooLong {
@@ -142,9 +153,39 @@ fn check_numbers(request: &RunRequest) -> Result<(), RunSpecError> {
     whole("a number of clients", request.clients, 1, MOST_CLIENTS)?;
     whole("a value size", request.value_bytes, 1, LARGEST_VALUE)?;
     whole("a number of keys", request.keys, 1, MOST_KEYS)?;
+    check_pace(request)?;
+    check_settings(request)?;
     in_range("a time-out", request.operation_timeout_ns, Duration::from_millis(1), Duration::from_secs(600))?;
     if !(0.0..=1.0).contains(&request.read_ratio) {
         return Err(out_of_range("a share of reads", &request.read_ratio, "0 to 1".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_pace(request: &RunRequest) -> Result<(), RunSpecError> {
+    in_range("a think time", request.think_time_ns, Duration::ZERO, LONGEST_WARM_UP)?;
+    in_range("a ramp of clients", request.client_ramp_ns, Duration::ZERO, LONGEST_WARM_UP)?;
+    let Some(rate) = request.arrivals_per_second else { return Ok(()) };
+    if !(SLOWEST_ARRIVALS..=FASTEST_ARRIVALS).contains(&rate) {
+        let range = format!("{SLOWEST_ARRIVALS} to {FASTEST_ARRIVALS} a second");
+        return Err(out_of_range("a rate of arrivals", &rate, range));
+    }
+    if request.think_time_ns > 0 {
+        return Err(RunSpecError::ThinkTimeInOpenLoop);
+    }
+    Ok(())
+}
+
+fn check_settings(request: &RunRequest) -> Result<(), RunSpecError> {
+    for settings in [&request.schedule_settings, &request.driver_settings] {
+        if settings.len() > MOST_SETTINGS {
+            let range = format!("0 to {MOST_SETTINGS}");
+            return Err(out_of_range("a number of settings", &settings.len(), range));
+        }
+        let longest = settings.iter().map(|(name, value)| name.len() + value.len()).max().unwrap_or_default();
+        if longest > LONGEST_SETTING {
+            return Err(out_of_range("a setting's length", &longest, format!("0 to {LONGEST_SETTING} bytes")));
+        }
     }
     Ok(())
 }
@@ -210,5 +251,12 @@ mod tests {
         assert!(refusal(|r| r.loss_ratio = Some(1.01)).contains("loss of 101%"));
         assert!(refusal(|r| r.read_ratio = f64::NAN).contains("share of reads"));
         assert!(refusal(|r| r.label = "../x".into()).contains("label"));
+        assert!(refusal(|r| r.arrivals_per_second = Some(f64::NAN)).contains("rate of arrivals"));
+        assert!(refusal(|r| r.arrivals_per_second = Some(0.0)).contains("rate of arrivals"));
+        assert!(
+            refusal(|r| (r.arrivals_per_second, r.think_time_ns) = (Some(1.0), 1)).contains("closed loop")
+        );
+        let long = |r: &mut RunRequest| drop(r.schedule_settings.insert("csv".into(), "x".repeat(2 << 20)));
+        assert!(refusal(long).contains("setting's length"));
     }
 }
