@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use faultd_plugin_manifest::Manifest;
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::driver::exports::faultd::plugin::workload;
@@ -18,6 +19,7 @@ use crate::reach::{Connector, Member, Reach};
 #[derive(Clone)]
 pub struct DriverPlugin {
     name: Arc<str>,
+    manifest: Arc<Manifest>,
     limits: PluginLimits,
     log: LogSink,
     linked: DriverPre<PluginState>,
@@ -110,8 +112,19 @@ pub struct DriverClient {
 }
 
 impl DriverPlugin {
-    pub(crate) fn new(name: Arc<str>, limits: PluginLimits, linked: DriverPre<PluginState>) -> Self {
-        Self { log: log_to_tracing(&name), name, limits, linked }
+    pub(crate) fn new(
+        name: Arc<str>,
+        manifest: Arc<Manifest>,
+        limits: PluginLimits,
+        linked: DriverPre<PluginState>,
+    ) -> Self {
+        Self { log: log_to_tracing(&name), name, manifest, limits, linked }
+    }
+
+    /// What it is and what it asked to be allowed.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 
     /// Name that it was loaded under.
@@ -131,6 +144,9 @@ impl DriverPlugin {
     /// The plugin does not accept the settings, or does not stay within its limits.
     pub async fn client(&self, options: ClientOptions) -> Result<DriverClient, PluginError> {
         let mut instance = self.instance(&options);
+        let given = options.settings.iter().map(|(name, _)| name.as_str());
+        let known = self.manifest.check_settings(given);
+        known.map_err(|text| instance.error(Problem::UnknownSetting(one_line(&text))))?;
         instance.begin()?;
         let guest = self.linked.instantiate_async(&mut instance.store).await;
         let guest = instance.end("start", guest)?;
@@ -142,7 +158,8 @@ impl DriverPlugin {
 
     fn instance(&self, options: &ClientOptions) -> Instance {
         let reach =
-            Reach::new(&options.members, Arc::clone(&options.connector), options.operation_timeout);
+            Reach::new(&options.members, Arc::clone(&options.connector), options.operation_timeout)
+                .limited_to(self.manifest.network.clone(), options.serving);
         Instance::new(
             self.linked.engine(),
             Arc::clone(&self.name),

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use faultd_plugin_manifest::{self as manifest, FaultLimits, Manifest, NetworkUse};
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Config, Engine};
 
 use crate::bindings;
 use crate::driver::DriverPlugin;
-use crate::error::{PluginError, Problem, World, one_line};
+use crate::error::{PluginError, Problem, World, export_of, one_line, world_name};
 use crate::instance::PluginState;
 use crate::limits::PluginLimits;
 use crate::schedule::SchedulePlugin;
@@ -17,6 +18,7 @@ use crate::schedule::SchedulePlugin;
 pub struct PluginEngine {
     engine: Engine,
     limits: PluginLimits,
+    faults: FaultLimits,
 }
 
 impl PluginEngine {
@@ -41,7 +43,13 @@ impl PluginEngine {
         config.cranelift_nan_canonicalization(true);
         let engine =
             Engine::new(&config).map_err(|error| PluginError::NoEngine(one_line(&format!("{error:#}"))))?;
-        Ok(Self { engine, limits })
+        Ok(Self { engine, limits, faults: FaultLimits::widest() })
+    }
+
+    /// The same engine, whose schedules may propose no more than this, whatever their manifests say.
+    #[must_use]
+    pub fn capping_faults(self, faults: FaultLimits) -> Self {
+        Self { faults, ..self }
     }
 
     /// Compiles a driver. Takes some tenths of a second of CPU time: call it once, off the executor's threads.
@@ -66,31 +74,38 @@ impl PluginEngine {
         let mut linker = Linker::new(&self.engine);
         bindings::driver::Driver::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
             .map_err(incompatible)?;
-        let linked = self.link(bytes, World::Driver, &linker)?;
+        let (manifest, linked) = self.link(name, bytes, World::Driver, &linker)?;
         let linked = bindings::driver::DriverPre::new(linked).map_err(incompatible)?;
-        Ok(DriverPlugin::new(Arc::clone(name), self.limits.clone(), linked))
+        let limits = self.limits.capping(&manifest.limits);
+        Ok(DriverPlugin::new(Arc::clone(name), manifest, limits, linked))
     }
 
     fn schedule(&self, name: &Arc<str>, bytes: &[u8]) -> Result<SchedulePlugin, Problem> {
         let mut linker = Linker::new(&self.engine);
         bindings::schedule::Schedule::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
             .map_err(incompatible)?;
-        let linked = self.link(bytes, World::Schedule, &linker)?;
+        let (manifest, linked) = self.link(name, bytes, World::Schedule, &linker)?;
         let linked = bindings::schedule::SchedulePre::new(linked).map_err(incompatible)?;
-        Ok(SchedulePlugin::new(Arc::clone(name), self.limits.clone(), linked))
+        let limits = self.limits.capping(&manifest.limits);
+        Ok(SchedulePlugin::new(Arc::clone(name), manifest, limits, self.faults.clone(), linked))
     }
 
     fn link(
         &self,
+        name: &str,
         bytes: &[u8],
         wanted: World,
         linker: &Linker<PluginState>,
-    ) -> Result<InstancePre<PluginState>, Problem> {
+    ) -> Result<(Arc<Manifest>, InstancePre<PluginState>), Problem> {
         check_kind(bytes)?;
         let component = Component::from_binary(&self.engine, bytes)
             .map_err(|error| Problem::NotAComponent(one_line(&format!("{error:#}"))))?;
         check_world(&self.engine, &component, wanted)?;
-        linker.instantiate_pre(&component).map_err(incompatible)
+        let manifest = manifest::extract(bytes)?;
+        check_manifest(&manifest, name, wanted)?;
+        check_network(&self.engine, &component, &manifest)?;
+        let linked = linker.instantiate_pre(&component).map_err(incompatible)?;
+        Ok((Arc::new(manifest), linked))
     }
 }
 
@@ -103,7 +118,7 @@ fn incompatible(error: wasmtime::Error) -> Problem {
 fn check_kind(bytes: &[u8]) -> Result<(), Problem> {
     let problem = match bytes {
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            "it is a core module, which still has to be made a component (see `cargo xtask plugins`)"
+            "it is a core module, which still has to be made a component ('faultctl plugin build' does that)"
         }
         [0, b'a', b's', b'm', ..] => return Ok(()),
         [] => "it is empty",
@@ -114,7 +129,7 @@ fn check_kind(bytes: &[u8]) -> Result<(), Problem> {
 
 fn check_world(engine: &Engine, component: &Component, wanted: World) -> Result<(), Problem> {
     let kind = component.component_type();
-    let exports = |world: World| kind.exports(engine).any(|(name, _)| same_interface(name, world.export()));
+    let exports = |world: World| kind.exports(engine).any(|(name, _)| same_interface(name, export_of(world)));
     if !exports(wanted) {
         let found = [World::Driver, World::Schedule].into_iter().find(|world| exports(*world));
         return Err(found.map_or(Problem::NoWorld { wanted }, |found| Problem::OtherWorld { found, wanted }));
@@ -124,6 +139,35 @@ fn check_world(engine: &Engine, component: &Component, wanted: World) -> Result<
         Some((import, _)) => Err(Problem::UnknownImport { import: one_line(import), world: wanted }),
         None => Ok(()),
     }
+}
+
+fn check_manifest(manifest: &Manifest, name: &str, wanted: World) -> Result<(), Problem> {
+    let otherwise = |text: String| Err(Problem::NotAsInManifest(text));
+    if manifest.id != name {
+        return otherwise(format!("it is {:?} there, and {name:?} here", manifest.id));
+    }
+    if manifest.world != wanted {
+        return otherwise(format!("it exports the world {}, and its manifest says another", world_name(wanted)));
+    }
+    Ok(())
+}
+
+/// What a driver imports must be what its manifest says that it uses.
+fn check_network(engine: &Engine, component: &Component, manifest: &Manifest) -> Result<(), Problem> {
+    let uses = |wanted: &[NetworkUse]| manifest.network.uses.iter().any(|used| wanted.contains(used));
+    for (import, _) in component.component_type().imports(engine) {
+        let is_said = if same_interface(import, "faultd:plugin/http") {
+            uses(&[NetworkUse::Http1, NetworkUse::Http2])
+        } else if same_interface(import, "faultd:plugin/streams") {
+            uses(&[NetworkUse::Streams])
+        } else {
+            true
+        };
+        if !is_said {
+            return Err(Problem::NotAsInManifest(format!("it imports {import}, which [network] does not name")));
+        }
+    }
+    Ok(())
 }
 
 /// Whether two names differ at most in the version, which the linker compares.

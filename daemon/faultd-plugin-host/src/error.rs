@@ -1,7 +1,9 @@
 //! What can be wrong with a plugin. Each message is one line that names the plugin.
 
-use std::fmt;
 use std::sync::Arc;
+
+pub use faultd_plugin_manifest::World;
+use faultd_plugin_manifest::ManifestError;
 
 /// Something is wrong with a plugin: the plugin's fault or that of who chose it, never the cluster's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,15 +21,6 @@ pub enum PluginError {
     },
 }
 
-/// What a plugin is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum World {
-    /// Produces load on a cluster.
-    Driver,
-    /// Says which faults hold at which time.
-    Schedule,
-}
-
 /// What is wrong with a plugin. `call` is the function that was called: `start`, `operate`, `decide` and so on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
@@ -35,7 +28,7 @@ pub enum Problem {
     #[error("is not a WebAssembly component: {0}")]
     NotAComponent(String),
     /// It is a plugin, but of the other world.
-    #[error("is a {found} plugin, and a {wanted} is needed here")]
+    #[error("is a {} plugin, and a {} is needed here", world_name(*.found), world_name(*.wanted))]
     OtherWorld {
         /// What it is.
         found: World,
@@ -43,19 +36,31 @@ pub enum Problem {
         wanted: World,
     },
     /// It is a component, but no plugin.
-    #[error("is not a {wanted} plugin: it does not export {}", .wanted.export())]
+    #[error("is not a {} plugin: it does not export {}", world_name(*.wanted), export_of(*.wanted))]
     NoWorld {
         /// What is needed.
         wanted: World,
     },
     /// It wants something that the host does not lend.
-    #[error("imports {import}, which is not lent to a {world} plugin")]
+    #[error("imports {import}, which is not lent to a {} plugin", world_name(*.world))]
     UnknownImport {
         /// Name of the import.
         import: String,
         /// What the plugin is.
         world: World,
     },
+    /// It has no manifest, or a wrong one.
+    #[error("cannot be used: {0}")]
+    Manifest(#[from] ManifestError),
+    /// Its manifest says something else than the component, or than who asks for it.
+    #[error("is not what its manifest says: {0}")]
+    NotAsInManifest(String),
+    /// It went beyond what its manifest, or the operator, allows.
+    #[error("went beyond what it is allowed: {0}")]
+    BeyondManifest(String),
+    /// The user gave it a setting that it does not have.
+    #[error("does not take that: {0}")]
+    UnknownSetting(String),
     /// The names fit, the types or versions do not.
     #[error("was built for another version of the plugin interface than 0.2: {0}")]
     Incompatible(String),
@@ -129,27 +134,27 @@ pub enum Refusal {
     /// Too many requests, or reads and writes of streams, in one call.
     #[error("it asks members more than {0} times in one call")]
     TooManyExchanges(u32),
+    /// More than it asked for.
+    #[error("it uses {0}, which its manifest does not name under [network]")]
+    NotInManifest(&'static str),
     /// Too many streams at once.
     #[error("it opens more than {0} streams at once")]
     TooManyStreams(usize),
 }
 
-impl World {
-    /// The interface that a plugin of this world exports.
-    pub(crate) fn export(self) -> &'static str {
-        match self {
-            Self::Driver => "faultd:plugin/workload@0.2.0",
-            Self::Schedule => "faultd:plugin/scheduler@0.2.0",
-        }
+/// The interface that a plugin of a world exports.
+pub(crate) fn export_of(world: World) -> &'static str {
+    match world {
+        World::Driver => "faultd:plugin/workload@0.2.0",
+        World::Schedule => "faultd:plugin/scheduler@0.2.0",
     }
 }
 
-impl fmt::Display for World {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Driver => "driver",
-            Self::Schedule => "schedule",
-        })
+/// A world as people call it.
+pub(crate) fn world_name(world: World) -> &'static str {
+    match world {
+        World::Driver => "driver",
+        World::Schedule => "schedule",
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use faultd_plugin_manifest::NetworkUse;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::{Engine, Store, Trap};
 
@@ -158,6 +159,7 @@ impl streams::HostConnection for PluginState {
         member: u32,
     ) -> wasmtime::Result<Result<Resource<MemberStream>, failures::Failure>> {
         self.count_exchange()?;
+        self.reach.check_use(NetworkUse::Streams)?;
         let (position, _) = self.reach.member(member)?;
         if self.open_streams >= MOST_STREAMS {
             return Err(Refusal::TooManyStreams(MOST_STREAMS).into());

@@ -18,6 +18,7 @@ mod http;
 mod instance;
 mod limits;
 mod log;
+mod proposal_guard;
 mod random;
 mod reach;
 mod schedule;
@@ -28,6 +29,7 @@ pub use driver::{
     ClientOptions, DriverClient, DriverPlugin, Failure, MemberRole, Operation, Outcome, Role,
 };
 pub use engine::PluginEngine;
+pub use faultd_plugin_manifest as manifest;
 pub use error::{PluginError, Problem, Refusal, World};
 pub use limits::PluginLimits;
 pub use log::{LogLevel, LogSink, log_to_tracing};

@@ -1,8 +1,9 @@
 //! What one instance of a plugin may use.
 
+use faultd_plugin_manifest::ResourceLimits;
 use wasmtime::{ResourceLimiter, StoreLimits, StoreLimitsBuilder};
 
-/// What one instance of a plugin may use.
+/// The most that one instance of a plugin may use, whatever its manifest asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PluginLimits {
     /// Linear memory, in bytes.
@@ -22,16 +23,33 @@ pub struct PluginLimits {
 }
 
 impl Default for PluginLimits {
-    /// Enough for values of a megabyte; an endless loop ends within about a second.
+    /// Enough for values of a megabyte and for languages with a run time of their own; an endless loop ends
+    /// within some seconds.
     fn default() -> Self {
         Self {
-            memory_bytes: 64 << 20,
-            fuel_per_call: 500_000_000,
+            memory_bytes: 256 << 20,
+            fuel_per_call: 2_000_000_000,
             fuel_between_yields: 500_000,
             transfer_bytes: 16 << 20,
             exchanges_per_call: 10_000,
             response_bytes: 16 << 20,
-            log_lines: 1_000,
+            log_lines: 10_000,
+        }
+    }
+}
+
+impl PluginLimits {
+    /// What a manifest asks for, as far as these limits allow it.
+    #[must_use]
+    pub(crate) fn capping(&self, asked: &ResourceLimits) -> Self {
+        let bytes = |asked: u64| usize::try_from(asked).unwrap_or(usize::MAX);
+        Self {
+            memory_bytes: self.memory_bytes.min(bytes(asked.memory_bytes)),
+            fuel_per_call: self.fuel_per_call.min(asked.fuel_per_call),
+            transfer_bytes: self.transfer_bytes.min(bytes(asked.transfer_bytes)),
+            exchanges_per_call: self.exchanges_per_call.min(asked.exchanges_per_call),
+            log_lines: self.log_lines.min(asked.log_lines),
+            ..self.clone()
         }
     }
 }

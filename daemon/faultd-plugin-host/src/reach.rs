@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use faultd_plugin_manifest::{NetworkLimits, NetworkUse, Reachable as Reachability};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until};
 
@@ -39,6 +40,9 @@ pub(crate) struct Reach {
     members: Vec<Reachable>,
     connector: Arc<dyn Connector>,
     time_limit: Duration,
+    /// What the plugin's manifest allows.
+    network: NetworkLimits,
+    serving: usize,
 }
 
 struct Reachable {
@@ -49,7 +53,18 @@ struct Reachable {
 impl Reach {
     pub(crate) fn new(members: &[Member], connector: Arc<dyn Connector>, time_limit: Duration) -> Self {
         let reachable = |member: &Member| Reachable { address: member.address, not_before: None };
-        Self { members: members.iter().map(reachable).collect(), connector, time_limit }
+        let members = members.iter().map(reachable).collect();
+        Self { members, connector, time_limit, network: NetworkLimits::default(), serving: 0 }
+    }
+
+    /// The same, for a client that a member serves and a plugin that asked for no more than this.
+    pub(crate) fn limited_to(self, network: NetworkLimits, serving: usize) -> Self {
+        Self { network, serving, ..self }
+    }
+
+    /// Refuses a way to speak that the manifest does not name.
+    pub(crate) fn check_use(&self, wanted: NetworkUse) -> Result<(), Refusal> {
+        if self.network.uses.contains(&wanted) { Ok(()) } else { Err(Refusal::NotInManifest("this protocol")) }
     }
 
     /// For plugins that have no network.
@@ -67,6 +82,9 @@ impl Reach {
         let position = usize::try_from(index).unwrap_or(usize::MAX);
         let member = self.members.get(position);
         let member = member.ok_or(Refusal::NoSuchMember { member: index, count: self.members.len() })?;
+        if self.network.members == Reachability::Serving && position != self.serving {
+            return Err(Refusal::NotInManifest("a member that does not serve it"));
+        }
         Ok((position, member.address))
     }
 
@@ -97,6 +115,18 @@ impl Connector for NoConnector {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_driver_reaches_no_more_than_its_manifest_says() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let member = |name: &str| Member { name: name.to_owned(), address };
+        let reach = Reach::new(&[member("a"), member("b")], Arc::new(NoConnector), Duration::ZERO);
+        let network = NetworkLimits { uses: vec![NetworkUse::Streams], members: Reachability::Serving };
+        let reach = reach.limited_to(network, 1);
+        assert_eq!((reach.member(1), reach.check_use(NetworkUse::Streams)), (Ok((1, address)), Ok(())));
+        assert!(matches!(reach.member(0), Err(Refusal::NotInManifest(_))));
+        assert!(matches!(reach.check_use(NetworkUse::Http1), Err(Refusal::NotInManifest(_))));
+    }
 
     #[test]
     fn a_member_that_there_is_not_is_refused() {

@@ -4,15 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use faultd_plugin_manifest::{FaultLimits, Manifest};
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::schedule::SchedulePre;
 use crate::bindings::schedule::exports::faultd::plugin::scheduler;
-use crate::error::PluginError;
+use crate::error::{PluginError, Problem, one_line};
 use crate::driver::Role;
 use crate::instance::{Instance, PluginState};
 use crate::limits::PluginLimits;
 use crate::log::{LogSink, log_to_tracing};
+use crate::proposal_guard::ProposalGuard;
 use crate::reach::Reach;
 use crate::written::{nanoseconds, optional_nanoseconds};
 
@@ -20,7 +22,10 @@ use crate::written::{nanoseconds, optional_nanoseconds};
 #[derive(Clone)]
 pub struct SchedulePlugin {
     name: Arc<str>,
+    manifest: Arc<Manifest>,
     limits: PluginLimits,
+    /// What the operator lets schedules propose.
+    policy: FaultLimits,
     log: LogSink,
     linked: SchedulePre<PluginState>,
 }
@@ -209,11 +214,24 @@ pub struct Schedule {
     instance: Instance,
     guest: crate::bindings::schedule::Schedule,
     needs: Needs,
+    guard: ProposalGuard,
 }
 
 impl SchedulePlugin {
-    pub(crate) fn new(name: Arc<str>, limits: PluginLimits, linked: SchedulePre<PluginState>) -> Self {
-        Self { log: log_to_tracing(&name), name, limits, linked }
+    pub(crate) fn new(
+        name: Arc<str>,
+        manifest: Arc<Manifest>,
+        limits: PluginLimits,
+        policy: FaultLimits,
+        linked: SchedulePre<PluginState>,
+    ) -> Self {
+        Self { log: log_to_tracing(&name), name, manifest, limits, policy, linked }
+    }
+
+    /// What it is and what it asked to be allowed.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
     }
 
     /// Name that it was loaded under.
@@ -241,10 +259,15 @@ impl SchedulePlugin {
             Reach::none(),
             0,
         );
+        let given = plan.settings.iter().map(|(name, _)| name.as_str());
+        let known = self.manifest.check_settings(given);
+        known.map_err(|text| instance.error(Problem::UnknownSetting(one_line(&text))))?;
         instance.begin()?;
         let guest = self.linked.instantiate_async(&mut instance.store).await;
         let guest = instance.end("start", guest)?;
-        let mut schedule = Schedule { instance, guest, needs: Needs::default() };
+        let limits = self.manifest.faults.capped_by(&self.policy);
+        let guard = ProposalGuard::new(limits, self.policy.clone());
+        let mut schedule = Schedule { instance, guest, needs: Needs::default(), guard };
         schedule.begin(&plan.into()).await?;
         Ok(schedule)
     }
@@ -260,12 +283,16 @@ impl Schedule {
     /// What holds from now on.
     ///
     /// # Errors
-    /// The plugin broke its limits; the schedule is then unusable.
+    /// The plugin broke its limits, or proposed more than its manifest or the operator allows.
     pub async fn decide(&mut self, observation: Observation) -> Result<Decision, PluginError> {
         self.instance.begin()?;
         let scheduler = self.guest.faultd_plugin_scheduler();
+        let now = observation.now;
         let decision = scheduler.call_decide(&mut self.instance.store, &observation.into()).await;
-        self.instance.end("decide", decision).map(Decision::from)
+        let mut decision = Decision::from(self.instance.end("decide", decision)?);
+        let within = self.guard.check(now, &mut decision);
+        within.map_err(|reason| self.instance.error(Problem::BeyondManifest(one_line(&reason))))?;
+        Ok(decision)
     }
 
     async fn begin(&mut self, plan: &scheduler::Plan) -> Result<(), PluginError> {

@@ -7,6 +7,7 @@ mod http1;
 mod http2;
 
 use bytes::Bytes;
+use faultd_plugin_manifest::NetworkUse;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use tokio::time::timeout;
@@ -52,6 +53,10 @@ impl HttpConnections {
     ) -> Result<Result<Response, Failure>, Refusal> {
         let (position, address) = reach.member(request.member)?;
         let version = request.version;
+        reach.check_use(match version {
+            Version::Http1 => NetworkUse::Http1,
+            Version::Http2 => NetworkUse::Http2,
+        })?;
         let request = checked(request, &address.to_string())?;
         let limit = reach.time_limit();
         let exchange = async {
