@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use anyhow::{Context, Result};
+use faultd_plugin_manifest as manifest;
 use serde_json::Value;
 use wit_component::ComponentEncoder;
 
@@ -21,7 +22,7 @@ pub(crate) fn build() -> Result<ExitCode> {
         .chain(crates_under(&root.join("plugins/drivers"))?)
     {
         let name = folder.file_name().context("a plugin's folder has no name")?;
-        let component = encode(&core_module(&folder)?)?;
+        let component = with_manifest(&encode(&core_module(&folder)?)?, &folder)?;
         let file = output.join(name).with_extension("wasm");
         fs::write(&file, component).with_context(|| format!("cannot write {}", file.display()))?;
     }
@@ -62,6 +63,13 @@ fn encode(module: &Path) -> Result<Vec<u8>> {
     let core = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     let encode = || ComponentEncoder::default().validate(true).module(&core)?.encode();
     encode().with_context(|| format!("{} does not make a component", module.display()))
+}
+
+/// Puts the `plugin.toml` of the crate in `folder` into its component.
+fn with_manifest(component: &[u8], folder: &Path) -> Result<Vec<u8>> {
+    let file = folder.join("plugin.toml");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    manifest::embed(component, &text).with_context(|| format!("{} is wrong", file.display()))
 }
 
 #[cfg(test)]
