@@ -22,6 +22,7 @@ pub mod fault;
 pub mod fuzzing;
 pub mod lab;
 pub mod names;
+pub mod plugin;
 pub mod proxy;
 pub mod quantities;
 pub mod run;

@@ -32,6 +32,16 @@ pub trait Manager {
     fn lab_down(&self, name: &str) -> Result<(), Error>;
     /// Starts a [`crate::run::RunRequest`]; its folder is made inside of the given directory.
     fn start_run(&self, request: Dictionary, outputs: OwnedFd) -> Result<OwnedObjectPath, Error>;
+    /// The plugins in the daemon's directory; [`crate::plugin::PluginStatus`].
+    fn list_plugins(&self) -> Result<Vec<Dictionary>, Error>;
+    /// What a plugin may do; a [`crate::plugin::PluginReport`].
+    fn inspect_plugin(&self, name: &str) -> Result<Dictionary, Error>;
+    /// Tries a plugin with a [`crate::plugin::CheckRequest`]; a [`crate::plugin::CheckReport`].
+    fn check_plugin(&self, name: &str, request: Dictionary) -> Result<Dictionary, Error>;
+    /// The same for a component that is handed over and not kept.
+    fn check_component(&self, component: OwnedFd, request: Dictionary) -> Result<Dictionary, Error>;
+    /// Makes the decisions of a recorded run again; a [`crate::plugin::ReplayReport`].
+    fn replay_transcript(&self, transcript: OwnedFd) -> Result<Dictionary, Error>;
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> zbus::Result<String>;

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use faultd_plugin_manifest::Manifest;
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::driver::exports::faultd::plugin::workload;
 use crate::bindings::driver::faultd::plugin::failures;
 use crate::bindings::driver::{Driver, DriverPre};
+use crate::engine::PluginFacts;
 use crate::error::{PluginError, Problem, one_line};
 use crate::instance::{Instance, PluginState};
 use crate::limits::PluginLimits;
@@ -19,7 +19,7 @@ use crate::reach::{Connector, Member, Reach};
 #[derive(Clone)]
 pub struct DriverPlugin {
     name: Arc<str>,
-    manifest: Arc<Manifest>,
+    facts: Arc<PluginFacts>,
     limits: PluginLimits,
     log: LogSink,
     linked: DriverPre<PluginState>,
@@ -114,17 +114,23 @@ pub struct DriverClient {
 impl DriverPlugin {
     pub(crate) fn new(
         name: Arc<str>,
-        manifest: Arc<Manifest>,
+        facts: Arc<PluginFacts>,
         limits: PluginLimits,
         linked: DriverPre<PluginState>,
     ) -> Self {
-        Self { log: log_to_tracing(&name), name, manifest, limits, linked }
+        Self { log: log_to_tracing(&name), name, facts, limits, linked }
     }
 
-    /// What it is and what it asked to be allowed.
+    /// What it is, what it asked to be allowed, and what it wants of the host.
     #[must_use]
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+    pub fn facts(&self) -> &PluginFacts {
+        &self.facts
+    }
+
+    /// What an instance may use.
+    #[must_use]
+    pub fn limits(&self) -> &PluginLimits {
+        &self.limits
     }
 
     /// Name that it was loaded under.
@@ -145,7 +151,7 @@ impl DriverPlugin {
     pub async fn client(&self, options: ClientOptions) -> Result<DriverClient, PluginError> {
         let mut instance = self.instance(&options);
         let given = options.settings.iter().map(|(name, _)| name.as_str());
-        let known = self.manifest.check_settings(given);
+        let known = self.facts.manifest.check_settings(given);
         known.map_err(|text| instance.error(Problem::UnknownSetting(one_line(&text))))?;
         instance.begin()?;
         let guest = self.linked.instantiate_async(&mut instance.store).await;
@@ -159,7 +165,7 @@ impl DriverPlugin {
     fn instance(&self, options: &ClientOptions) -> Instance {
         let reach =
             Reach::new(&options.members, Arc::clone(&options.connector), options.operation_timeout)
-                .limited_to(self.manifest.network.clone(), options.serving);
+                .limited_to(self.facts.manifest.network.clone(), options.serving);
         Instance::new(
             self.linked.engine(),
             Arc::clone(&self.name),

@@ -21,6 +21,15 @@ pub struct PluginEngine {
     faults: FaultLimits,
 }
 
+/// What is known of a plugin without running it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PluginFacts {
+    /// What it is and what it asked to be allowed.
+    pub manifest: Manifest,
+    /// The interfaces that it wants of the host.
+    pub imports: Vec<String>,
+}
+
 impl PluginEngine {
     /// An engine with the default limits.
     ///
@@ -74,20 +83,20 @@ impl PluginEngine {
         let mut linker = Linker::new(&self.engine);
         bindings::driver::Driver::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
             .map_err(incompatible)?;
-        let (manifest, linked) = self.link(name, bytes, World::Driver, &linker)?;
+        let (facts, linked) = self.link(name, bytes, World::Driver, &linker)?;
         let linked = bindings::driver::DriverPre::new(linked).map_err(incompatible)?;
-        let limits = self.limits.capping(&manifest.limits);
-        Ok(DriverPlugin::new(Arc::clone(name), manifest, limits, linked))
+        let limits = self.limits.capping(&facts.manifest.limits);
+        Ok(DriverPlugin::new(Arc::clone(name), facts, limits, linked))
     }
 
     fn schedule(&self, name: &Arc<str>, bytes: &[u8]) -> Result<SchedulePlugin, Problem> {
         let mut linker = Linker::new(&self.engine);
         bindings::schedule::Schedule::add_to_linker::<_, HasSelf<_>>(&mut linker, |state| state)
             .map_err(incompatible)?;
-        let (manifest, linked) = self.link(name, bytes, World::Schedule, &linker)?;
+        let (facts, linked) = self.link(name, bytes, World::Schedule, &linker)?;
         let linked = bindings::schedule::SchedulePre::new(linked).map_err(incompatible)?;
-        let limits = self.limits.capping(&manifest.limits);
-        Ok(SchedulePlugin::new(Arc::clone(name), manifest, limits, self.faults.clone(), linked))
+        let limits = self.limits.capping(&facts.manifest.limits);
+        Ok(SchedulePlugin::new(Arc::clone(name), facts, limits, self.faults.clone(), linked))
     }
 
     fn link(
@@ -96,7 +105,7 @@ impl PluginEngine {
         bytes: &[u8],
         wanted: World,
         linker: &Linker<PluginState>,
-    ) -> Result<(Arc<Manifest>, InstancePre<PluginState>), Problem> {
+    ) -> Result<(Arc<PluginFacts>, InstancePre<PluginState>), Problem> {
         check_kind(bytes)?;
         let component = Component::from_binary(&self.engine, bytes)
             .map_err(|error| Problem::NotAComponent(one_line(&format!("{error:#}"))))?;
@@ -105,7 +114,9 @@ impl PluginEngine {
         check_manifest(&manifest, name, wanted)?;
         check_network(&self.engine, &component, &manifest)?;
         let linked = linker.instantiate_pre(&component).map_err(incompatible)?;
-        Ok((Arc::new(manifest), linked))
+        let imports = component.component_type();
+        let imports = imports.imports(&self.engine).map(|(name, _)| one_line(name)).collect();
+        Ok((Arc::new(PluginFacts { manifest, imports }), linked))
     }
 }
 

@@ -28,7 +28,7 @@ mod written;
 pub use driver::{
     ClientOptions, DriverClient, DriverPlugin, Failure, MemberRole, Operation, Outcome, Role,
 };
-pub use engine::PluginEngine;
+pub use engine::{PluginEngine, PluginFacts};
 pub use faultd_plugin_manifest as manifest;
 pub use error::{PluginError, Problem, Refusal, World};
 pub use limits::PluginLimits;

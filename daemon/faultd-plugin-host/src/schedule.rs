@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use faultd_plugin_manifest::{FaultLimits, Manifest};
+use faultd_plugin_manifest::FaultLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::schedule::SchedulePre;
 use crate::bindings::schedule::exports::faultd::plugin::scheduler;
+use crate::engine::PluginFacts;
 use crate::error::{PluginError, Problem, one_line};
 use crate::driver::Role;
 use crate::instance::{Instance, PluginState};
@@ -22,7 +23,7 @@ use crate::written::{nanoseconds, optional_nanoseconds};
 #[derive(Clone)]
 pub struct SchedulePlugin {
     name: Arc<str>,
-    manifest: Arc<Manifest>,
+    facts: Arc<PluginFacts>,
     limits: PluginLimits,
     /// What the operator lets schedules propose.
     policy: FaultLimits,
@@ -220,18 +221,30 @@ pub struct Schedule {
 impl SchedulePlugin {
     pub(crate) fn new(
         name: Arc<str>,
-        manifest: Arc<Manifest>,
+        facts: Arc<PluginFacts>,
         limits: PluginLimits,
         policy: FaultLimits,
         linked: SchedulePre<PluginState>,
     ) -> Self {
-        Self { log: log_to_tracing(&name), name, manifest, limits, policy, linked }
+        Self { log: log_to_tracing(&name), name, facts, limits, policy, linked }
     }
 
-    /// What it is and what it asked to be allowed.
+    /// What it is, what it asked to be allowed, and what it wants of the host.
     #[must_use]
-    pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+    pub fn facts(&self) -> &PluginFacts {
+        &self.facts
+    }
+
+    /// What an instance may use.
+    #[must_use]
+    pub fn limits(&self) -> &PluginLimits {
+        &self.limits
+    }
+
+    /// What it may propose: what its manifest asks for, as far as the operator allows it.
+    #[must_use]
+    pub fn fault_limits(&self) -> FaultLimits {
+        self.facts.manifest.faults.capped_by(&self.policy)
     }
 
     /// Name that it was loaded under.
@@ -260,13 +273,12 @@ impl SchedulePlugin {
             0,
         );
         let given = plan.settings.iter().map(|(name, _)| name.as_str());
-        let known = self.manifest.check_settings(given);
+        let known = self.facts.manifest.check_settings(given);
         known.map_err(|text| instance.error(Problem::UnknownSetting(one_line(&text))))?;
         instance.begin()?;
         let guest = self.linked.instantiate_async(&mut instance.store).await;
         let guest = instance.end("start", guest)?;
-        let limits = self.manifest.faults.capped_by(&self.policy);
-        let guard = ProposalGuard::new(limits, self.policy.clone());
+        let guard = ProposalGuard::new(self.fault_limits(), self.policy.clone());
         let mut schedule = Schedule { instance, guest, needs: Needs::default(), guard };
         schedule.begin(&plan.into()).await?;
         Ok(schedule)

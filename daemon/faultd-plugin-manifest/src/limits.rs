@@ -215,6 +215,29 @@ pub enum Reachable {
     Serving,
 }
 
+impl NetworkUse {
+    /// The name in files and for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "http1",
+            Self::Http2 => "http2",
+            Self::Streams => "streams",
+        }
+    }
+}
+
+impl Reachable {
+    /// The name in files and for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Serving => "serving",
+        }
+    }
+}
+
 /// What a driver may reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -105,7 +105,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let targets = Targets::new(labs.clone(), containers.clone());
     let surroundings = Surroundings {
         engine: engine.clone(),
-        plugins,
+        plugins: plugins.clone(),
         metrics: metrics.clone(),
         capabilities: Arc::clone(&capabilities),
         targets: targets.clone(),
@@ -116,6 +116,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         targets,
         labs: labs.clone(),
         runs: runs.clone(),
+        plugins,
         readiness,
         doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered),
         capabilities,

@@ -92,10 +92,10 @@ pub(super) fn of_run(error: &RunError) -> Error {
     }
 }
 
-fn of_plugin(problem: &PluginProblem) -> Error {
+pub(super) fn of_plugin(problem: &PluginProblem) -> Error {
     let text = problem.to_string();
     match problem {
-        PluginProblem::Name(_) => Error::InvalidRequest(text),
+        PluginProblem::Name(_) | PluginProblem::Transcript(_) => Error::InvalidRequest(text),
         PluginProblem::NotFound { .. } => Error::NotFound(text),
         PluginProblem::Unreadable { .. } | PluginProblem::Host(_) => Error::PluginFailed(text),
     }

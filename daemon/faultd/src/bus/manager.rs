@@ -8,14 +8,16 @@ use faultd_api::{
     fault::FaultRequest,
     lab::LabRequest,
     names::run_path,
+    plugin::CheckRequest,
     run::RunRequest,
+    units::{LONGEST_DURATION, nanoseconds},
 };
 use faultd_kernel::probe::Capabilities;
 use serde::Serialize;
 use zbus::{Connection, OwnedFd, OwnedObjectPath, interface};
 
 use super::{
-    errors::{of_backend, of_dictionary, of_engine, of_fault, of_lab, of_run, of_target},
+    errors::{of_backend, of_dictionary, of_engine, of_fault, of_lab, of_plugin, of_run, of_target},
     run_object::{RunObject, forward_progress},
 };
 use crate::{
@@ -23,6 +25,7 @@ use crate::{
     engine::{Application, EngineError, EngineHandle, FaultOwner, Selection},
     fault::{FaultSpec, backend},
     lab::Labs,
+    plugins::Plugins,
     readiness::Readiness,
     run::Runs,
     target::Targets,
@@ -39,6 +42,8 @@ pub struct Services {
     pub labs: Labs,
     /// Experiments.
     pub runs: Runs,
+    /// Drivers and schedules.
+    pub plugins: Plugins,
     /// Makes the kernel ready for faults on labs.
     pub readiness: Readiness,
     /// What the host can do.
@@ -171,11 +176,59 @@ impl Manager {
         Ok(OwnedObjectPath::try_from(path)?)
     }
 
+    /// The plugins in the daemon's directory, as their manifests describe them.
+    #[zbus(out_args("plugins"))]
+    async fn list_plugins(&self) -> Result<Vec<Dictionary>, Error> {
+        encode_all(&self.services.plugins.list().await)
+    }
+
+    /// Everything about one plugin: what it imports, its limits with the operator's policy applied, its
+    /// settings.
+    #[zbus(out_args("report"))]
+    async fn inspect_plugin(&self, name: String) -> Result<Dictionary, Error> {
+        encode(&self.services.plugins.inspect(&name).await.map_err(|error| of_plugin(&error))?)
+    }
+
+    /// Tries a plugin out without a cluster: loads it as a run would, and lets a schedule play a dry run. What
+    /// is wrong with the plugin is in the answer. Keys of the request, all with defaults: duration_ns (t),
+    /// inject_at_ns (t), hold_for_ns (t), target (s), direction (s), delay_ns (t), loss_ratio (d), settings
+    /// (a{sv} of s), seed (t).
+    #[zbus(out_args("report"))]
+    async fn check_plugin(&self, name: String, request: Dictionary) -> Result<Dictionary, Error> {
+        let request = check_request(request)?;
+        encode(&self.services.plugins.check(&name, &request).await.map_err(|error| of_plugin(&error))?)
+    }
+
+    /// As CheckPlugin, for a component that is read from a descriptor and not kept.
+    #[zbus(out_args("report"))]
+    async fn check_component(&self, component: OwnedFd, request: Dictionary) -> Result<Dictionary, Error> {
+        let request = check_request(request)?;
+        let checked = self.services.plugins.check_component(component.into(), &request).await;
+        encode(&checked.map_err(|error| of_plugin(&error))?)
+    }
+
+    /// Makes the decisions of a recorded run again from its schedule.jsonl, and says whether they are the same.
+    #[zbus(out_args("report"))]
+    async fn replay_transcript(&self, transcript: OwnedFd) -> Result<Dictionary, Error> {
+        let replayed = self.services.plugins.replay(transcript.into()).await;
+        encode(&replayed.map_err(|error| of_plugin(&error))?)
+    }
+
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> String {
         env!("CARGO_PKG_VERSION").to_owned()
     }
+}
+
+/// A dry run that ends, and whose clock does not overflow.
+fn check_request(request: Dictionary) -> Result<CheckRequest, Error> {
+    let request: CheckRequest = decode(request)?;
+    let longest = nanoseconds(LONGEST_DURATION);
+    if (1..=longest).contains(&request.duration_ns) {
+        return Ok(request);
+    }
+    Err(Error::InvalidRequest("a dry run lasts more than 0 and at most 7 days".to_owned()))
 }
 
 impl Manager {

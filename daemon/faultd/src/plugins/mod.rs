@@ -1,9 +1,16 @@
 //! The plugins of this daemon: components in one directory, compiled once when first asked for.
 
+pub mod dry_run;
+pub mod replay;
+mod report;
+mod trial;
+
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use faultd_plugin_host::{DriverPlugin, PluginEngine, PluginError, SchedulePlugin};
 use tokio::sync::Mutex;
+
+use crate::run::transcript::TranscriptError;
 
 /// The largest component that is read, in bytes.
 const LARGEST_COMPONENT: u64 = 64 << 20;
@@ -30,6 +37,9 @@ pub enum PluginProblem {
         /// Why.
         reason: String,
     },
+    /// A recorded run cannot be read.
+    #[error(transparent)]
+    Transcript(#[from] TranscriptError),
     /// The host refused it, or it failed.
     #[error(transparent)]
     Host(#[from] PluginError),
@@ -112,6 +122,33 @@ impl Plugins {
             return Err(PluginProblem::Name(name.to_owned()));
         }
         Ok(self.shared.directory.join(format!("{name}.wasm")))
+    }
+}
+
+impl Plugins {
+    /// The names of all plugins in the directory, in their order. Files that no plugin can be named by are none.
+    async fn names(&self) -> Vec<String> {
+        let directory = self.shared.directory.clone();
+        let list = move || {
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+            let mut names: Vec<String> =
+                names.filter_map(|name| name.strip_suffix(".wasm").map(str::to_owned)).collect();
+            names.sort();
+            names
+        };
+        // A directory that is not there has no plugins.
+        let names = tokio::task::spawn_blocking(list).await.unwrap_or_default();
+        names.into_iter().filter(|name| self.path(name).is_ok()).collect()
+    }
+
+    async fn bytes(&self, name: &str) -> Result<Vec<u8>, PluginProblem> {
+        let path = self.path(name)?;
+        let of_panic = name.to_owned();
+        let name = name.to_owned();
+        tokio::task::spawn_blocking(move || read(&name, &path)).await.unwrap_or_else(|error| {
+            Err(PluginProblem::Unreadable { name: of_panic, reason: error.to_string() })
+        })
     }
 }
 
