@@ -11,7 +11,7 @@ const CLEAR: f64 = 3.0;
 
 /// The search stops when intervals are this much narrower than asked for: looking again and again until an
 /// interval is narrow favours those that are narrow by chance.
-const MARGIN: f64 = 0.75;
+const MARGIN: f64 = 0.9;
 
 /// More probes than this are not made.
 const MOST_PROBES: usize = 120;
