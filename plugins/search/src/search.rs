@@ -215,6 +215,12 @@ impl Search {
         self.look_at_everything();
     }
 
+    /// How many probes have been recorded.
+    #[must_use]
+    pub fn probes(&self) -> usize {
+        self.records.len()
+    }
+
     /// Whether the probe that is being made at a severity has enough seconds: as soon as degradation is clearly
     /// on one side of both levels, or as well known as it need be.
     #[must_use]

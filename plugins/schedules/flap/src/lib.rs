@@ -90,7 +90,11 @@ impl Periods {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share of a length is a length")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a share of a length is a length"
+)]
 fn part_of(length_ns: u64, share: f64) -> u64 {
     (length_ns as f64 * share).round() as u64
 }
@@ -157,7 +161,10 @@ mod tests {
         assert_ne!(of_seed(1), of_seed(2));
         let begins: Vec<u64> = of_seed(1).iter().filter(|(_, holds)| *holds).map(|(at, _)| *at).collect();
         let lengths: Vec<u64> = begins.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert!(lengths.iter().all(|length| (7 * SECOND_NS..=13 * SECOND_NS).contains(length)), "{lengths:?}");
+        assert!(
+            lengths.iter().all(|length| (7 * SECOND_NS..=13 * SECOND_NS).contains(length)),
+            "{lengths:?}"
+        );
         let mean = lengths.iter().sum::<u64>() / u64::try_from(lengths.len()).unwrap();
         assert!((9 * SECOND_NS..11 * SECOND_NS).contains(&mean), "{mean}");
     }

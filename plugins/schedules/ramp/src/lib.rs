@@ -103,12 +103,10 @@ mod tests {
     #[test]
     fn a_shorter_ramp_stays_where_it_ends() {
         let settings = [("from", "80%"), ("to", "20%"), ("over", "4s"), ("step", "2s")];
-        assert_eq!(decisions(plan(&settings), &[10, 11, 12, 20]), [
-            (80.0, Some(12)),
-            (80.0, Some(12)),
-            (20.0, Some(21)),
-            (20.0, Some(21))
-        ]);
+        assert_eq!(
+            decisions(plan(&settings), &[10, 11, 12, 20]),
+            [(80.0, Some(12)), (80.0, Some(12)), (20.0, Some(21)), (20.0, Some(21))]
+        );
     }
 
     #[test]

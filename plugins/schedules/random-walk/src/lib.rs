@@ -104,7 +104,8 @@ mod tests {
 
     fn decide(walk: &mut RandomWalk, second: u64) -> (f64, Option<u64>) {
         let now_ns = second * SECOND_NS;
-        let decision = walk.decide(&Observation { now_ns, members: vec![], seconds: vec![], counters: vec![] });
+        let decision =
+            walk.decide(&Observation { now_ns, members: vec![], seconds: vec![], counters: vec![] });
         let severity = decision.active.first().map_or(0.0, |rule| match rule.effects.as_slice() {
             [Effect::Loss(loss)] => *loss,
             other => panic!("{other:?}"),
@@ -144,7 +145,10 @@ mod tests {
 
     #[test]
     fn a_walk_is_turned_back_at_its_ends() {
-        assert_eq!([reflected(-0.25), reflected(1.25), reflected(0.5), reflected(2.0)], [0.25, 0.75, 0.5, 0.0]);
+        assert_eq!(
+            [reflected(-0.25), reflected(1.25), reflected(0.5), reflected(2.0)],
+            [0.25, 0.75, 0.5, 0.0]
+        );
     }
 
     #[test]

@@ -31,7 +31,9 @@ impl Schedule for Sine {
         }
         // With fewer steps a wave is not to be recognised.
         if period_ns / 4 < step_ns {
-            return Err("a period has at least four steps: make step shorter, or the period longer".to_owned());
+            return Err(
+                "a period has at least four steps: make step shorter, or the period longer".to_owned()
+            );
         }
         Ok(Self { window: Window::of(&plan)?, rules: plan.rules, period_ns, low, high, step_ns })
     }

@@ -20,7 +20,8 @@ export_schedule!(Steps);
 impl Schedule for Steps {
     fn start(plan: Plan) -> Result<Self, String> {
         let [levels, each] = settings::read(&plan.settings, ["levels", "each"])?;
-        let levels = levels_of(levels.as_deref().ok_or("setting levels is missing: for example 10%,50%,100%")?)?;
+        let levels =
+            levels_of(levels.as_deref().ok_or("setting levels is missing: for example 10%,50%,100%")?)?;
         let window = Window::of(&plan)?;
         let shared_ns = window.length_ns() / u64::try_from(levels.len()).unwrap_or(u64::MAX).max(1);
         let each_ns = shape::length_ns("each", each.as_deref(), shared_ns.max(1))?;
