@@ -3,6 +3,10 @@
 use crate::noise::median;
 use crate::search::{Samples, Search};
 
+/// A system that did not recover in time is given so many more seconds to be back at half of what was normal;
+/// after that, what it does is the new normal.
+const PATIENCE: u32 = 60;
+
 /// How long the parts of a probe are, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Timing {
@@ -34,8 +38,8 @@ pub enum Action {
 /// What the search is doing.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Phase {
-    /// Measures what is normal, before the first probe.
-    Baseline,
+    /// Measures what is normal, before the first probe or after a system that did not recover in time.
+    Baseline { waited: u32 },
     /// Measures a severity.
     Probe { severity: f64 },
     /// Waits until throughput is normal again.
@@ -65,7 +69,15 @@ impl OneRun {
     #[must_use]
     pub fn new(search: Search, timing: Timing, first_second: u32) -> Self {
         let (samples, normal) = (Samples::default(), Vec::new());
-        Self { search, timing, phase: Phase::Baseline, first_clean: first_second, samples, normal, used: 0 }
+        Self {
+            search,
+            timing,
+            phase: Phase::Baseline { waited: 0 },
+            first_clean: first_second,
+            samples,
+            normal,
+            used: 0,
+        }
     }
 
     /// What has been found out so far.
@@ -96,7 +108,7 @@ impl OneRun {
     #[must_use]
     pub fn action(&self) -> Action {
         match self.phase {
-            Phase::Baseline | Phase::Recovery { .. } | Phase::Normal { .. } => Action::Normal,
+            Phase::Baseline { .. } | Phase::Recovery { .. } | Phase::Normal { .. } => Action::Normal,
             Phase::Probe { severity } => Action::Fault(severity),
             Phase::Ended => Action::End,
         }
@@ -104,8 +116,14 @@ impl OneRun {
 
     fn clean_second(&mut self, throughput: f64, next_second: u32) {
         match self.phase {
-            Phase::Baseline => {
-                self.samples.before.push(throughput);
+            Phase::Baseline { waited } => {
+                let is_back = throughput >= median(self.normal.clone()) / 2.0;
+                if !is_back && waited < PATIENCE {
+                    self.samples.before.clear();
+                } else {
+                    self.samples.before.push(throughput);
+                }
+                self.phase = Phase::Baseline { waited: waited.saturating_add(1) };
                 if self.samples.before.len() >= to_size(self.timing.baseline) {
                     self.normal.clone_from(&self.samples.before);
                     self.begin_probe(next_second);
@@ -121,9 +139,13 @@ impl OneRun {
             Phase::Recovery { severity, waited } => {
                 let waited = waited + 1;
                 // The second that shows the recovery is not measured: it was chosen for being high.
-                let is_back = throughput >= least_normal(&self.normal) || waited >= self.timing.recovery;
-                self.phase =
-                    if is_back { Phase::Normal { severity } } else { Phase::Recovery { severity, waited } };
+                if throughput >= least_normal(&self.normal) {
+                    self.phase = Phase::Normal { severity };
+                } else if waited >= self.timing.recovery {
+                    self.begin_anew(severity, next_second);
+                } else {
+                    self.phase = Phase::Recovery { severity, waited };
+                }
             }
             Phase::Normal { severity } => {
                 self.samples.after.push(throughput);
@@ -136,6 +158,15 @@ impl OneRun {
             }
             Phase::Ended => {}
         }
+    }
+
+    /// The system does not work as it did before: what is normal now is measured as if this were another run.
+    fn begin_anew(&mut self, severity: f64, next_second: u32) {
+        let samples = std::mem::take(&mut self.samples);
+        self.search.record(severity, &samples);
+        self.first_clean = next_second;
+        self.phase =
+            if self.search.next_probe().is_some() { Phase::Baseline { waited: 0 } } else { Phase::Ended };
     }
 
     fn begin_probe(&mut self, next_second: u32) {

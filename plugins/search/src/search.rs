@@ -16,6 +16,9 @@ const MARGIN: f64 = 0.9;
 /// More probes than this are not made.
 const MOST_PROBES: usize = 120;
 
+/// Probes in which the logarithm of throughput fell by more, to less than a tenth, only say "above".
+const MOST_FITTED: f64 = 2.3;
+
 /// So often severity 1 and the lowest are probed before they are said to be unclear.
 const ATTEMPTS: usize = 4;
 
@@ -378,7 +381,9 @@ impl Search {
         self.readings = pooled(probes.iter().map(|(_, reading)| *reading));
         let in_zone = |reading: &Reading| (0.03..1.6).contains(&reading.drop) && reading.error < 0.15;
         let can_fit = self.readings.iter().filter(|reading| in_zone(reading)).count() >= 2;
-        let probes: Vec<Probe> = probes.into_iter().map(|(probe, _)| probe).collect();
+        // Of a system that hardly works the curve says nothing.
+        let works = |(probe, reading): (Probe, Reading)| (reading.drop < MOST_FITTED).then_some(probe);
+        let probes: Vec<Probe> = probes.into_iter().filter_map(works).collect();
         let range = (self.options.lowest.ln(), 0.0);
         self.fit = if can_fit { Fit::of(&nodes, &probes, range) } else { None };
     }
@@ -386,7 +391,7 @@ impl Search {
     fn node(&self, normal: &Normal) -> Node {
         // The baseline may wander by as much as a tenth of a second's noise in a second; between runs by more.
         const WANDER: f64 = 0.07;
-        const BETWEEN_RUNS: f64 = 5.0;
+        const BETWEEN_RUNS: f64 = 20.0;
         let stretch = Stretch::of(&normal.seconds, self.noise.normal);
         let error = self.noise.normal / stretch.seconds.sqrt();
         let drift = self.noise.normal * normal.since_last.map_or(BETWEEN_RUNS, |apart| WANDER * apart.sqrt());
@@ -399,8 +404,7 @@ impl Search {
         let noise = self.noise.slow.max(if record.slow.len() > 5 { own_noise * 0.7 } else { 0.0 });
         let stretch = Stretch::of(&record.slow, noise);
         let slow_error = noise / stretch.seconds.sqrt();
-        let around = [record.nodes.0, record.nodes.1].map(|index| nodes.get(index));
-        let base: Vec<&Node> = around.into_iter().flatten().collect();
+        let base = nodes.get(record.nodes.0..=record.nodes.1).unwrap_or_default();
         let count = base.len().max(1) as f64;
         let mean = base.iter().map(|node| node.stretch.mean).sum::<f64>() / count;
         let base_error = base.iter().map(|node| node.error * node.error).sum::<f64>().sqrt() / count;

@@ -75,6 +75,11 @@ struct System {
     outliers: f64,
     /// What still works from the second before.
     lasting: f64,
+    /// Seconds that an outage lasts after the fault degraded by more than 90 %, and how many are left.
+    outage: (u32, u32),
+    /// How much of a second's noise stays in the next one.
+    memory: f64,
+    last_noise: f64,
 }
 
 impl System {
@@ -85,7 +90,16 @@ impl System {
         let time = f64::from(number) / f64::from(BUDGET);
         let base = 1300.0 * (1.0 + self.drift * time + self.wave * (time * 9.0).sin());
         let outlier = if self.dice.uniform() < self.outliers { self.dice.between(0.2, 0.8) } else { 1.0 };
-        (base * (1.0 - degradation) * (1.0 + self.noise * self.dice.normal()) * outlier).max(0.0)
+        if degradation > 0.9 {
+            self.outage.1 = self.outage.0;
+        } else if self.outage.1 > 0 {
+            self.outage.1 -= 1;
+        }
+        let works = if self.outage.1 > 0 { 0.0 } else { 1.0 };
+        let fresh = (1.0 - self.memory * self.memory).sqrt() * self.dice.normal();
+        self.last_noise = self.memory * self.last_noise + fresh;
+        let noise = 1.0 + self.noise * self.last_noise;
+        (base * (1.0 - degradation) * noise * outlier * works).max(0.0)
     }
 }
 
@@ -97,7 +111,18 @@ fn any_system(seed: u64, largest_spread: f64) -> System {
     let fifty = dice.between(0.0015_f64.ln() + width, 0.7_f64.ln()).exp();
     let shape = Shape::Logistic { fifty, spread };
     let (noise, drift) = (dice.between(0.02, 0.03), dice.between(-0.1, 0.1));
-    System { shape, noise, drift, wave: 0.01, outliers: 0.01, lasting: 0.0, dice }
+    System {
+        shape,
+        noise,
+        drift,
+        wave: 0.01,
+        outliers: 0.01,
+        lasting: 0.0,
+        outage: (0, 0),
+        memory: 0.0,
+        last_noise: 0.0,
+        dice,
+    }
 }
 
 fn search(system: &mut System, budget: u32) -> OneRun {
@@ -195,6 +220,20 @@ fn probes_can_be_runs_of_their_own() {
         let Reached::At(found) = search.reached(level) else { panic!("{level:?}") };
         assert!((found.severity / system.shape.truth(level) - 1.0).abs() < 0.1, "{level:?} {found:?}");
     }
+}
+
+/// After the strongest probes the cluster is gone for longer than recovery is waited for.
+#[test]
+fn a_system_that_takes_long_to_come_back_does_not_lead_astray() {
+    let score = score(100, |seed| System { outage: (18, 0), ..any_system(seed, 0.6) });
+    assert!(score.both_found >= 95 && score.covered.iter().all(|covered| *covered >= 90), "{score:?}");
+}
+
+/// Seconds of real systems resemble the ones before them.
+#[test]
+fn noise_that_lasts_does_not_lead_astray() {
+    let score = score(100, |seed| System { memory: 0.3, ..any_system(seed, 0.6) });
+    assert!(score.both_found >= 93 && score.covered.iter().all(|covered| *covered >= 90), "{score:?}");
 }
 
 /// A fault that degrades by a quarter at most reaches one level and not the other.
