@@ -10,6 +10,7 @@ pub mod driver;
 pub mod random;
 pub mod schedule;
 pub mod settings;
+pub mod shape;
 pub mod stream;
 
 pub use bindings::host::log::Level;
