@@ -7,15 +7,15 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 
 use crate::command;
-use crate::toolchain::{self, Purpose};
+use crate::toolchain;
 
 const NAME: &str = "faultd-ebpf";
 
 /// Builds `ebpf/faultd-ebpf` into `target/ebpf/faultd-ebpf`.
 pub(crate) fn build() -> Result<ExitCode> {
     let root = command::root();
-    command::run(&mut toolchain::cargo_build(Purpose::Ebpf, &root.join("ebpf").join(NAME))?)?;
-    replace(&toolchain::release_folder(Purpose::Ebpf).join(NAME), &root.join("target/ebpf").join(NAME))?;
+    command::run(&mut toolchain::cargo_build(&root.join("ebpf").join(NAME))?)?;
+    replace(&toolchain::release_folder().join(NAME), &root.join("target/ebpf").join(NAME))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,30 +1,28 @@
-//! `cargo xtask plugins`: each plugin that ships, as a WebAssembly component.
+//! `cargo xtask plugins`: each plugin that ships, as a WebAssembly component with its manifest inside.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use faultd_plugin_manifest as manifest;
-use serde_json::Value;
-use wit_component::ComponentEncoder;
+use anyhow::{Context, Result, ensure};
 
 use crate::command;
-use crate::toolchain::{self, Purpose};
 
 /// Builds `plugins/schedules/NAME` and `plugins/drivers/NAME` into `target/plugins/NAME.wasm`.
 pub(crate) fn build() -> Result<ExitCode> {
     let root = command::root();
-    let output = root.join("target/plugins");
+    let (output, cargos) = (root.join("target/plugins"), root.join("target/build/wasm"));
     fs::create_dir_all(&output).with_context(|| format!("cannot create {}", output.display()))?;
     for folder in crates_under(&root.join("plugins/schedules"))?
         .into_iter()
         .chain(crates_under(&root.join("plugins/drivers"))?)
     {
-        let name = folder.file_name().context("a plugin's folder has no name")?;
-        let component = with_manifest(&encode(&core_module(&folder)?)?, &folder)?;
+        let plugin = faultd_plugin_build::build(&folder, Some(&cargos))
+            .with_context(|| folder.display().to_string())?;
+        let name = plugin.manifest.id;
+        ensure!(folder.ends_with(&name), "{} holds a plugin of another name, {name}", folder.display());
         let file = output.join(name).with_extension("wasm");
-        fs::write(&file, component).with_context(|| format!("cannot write {}", file.display()))?;
+        fs::write(&file, plugin.component).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -36,54 +34,4 @@ fn crates_under(folder: &Path) -> Result<Vec<PathBuf>> {
     crates.retain(|path| path.join("Cargo.toml").exists());
     crates.sort();
     Ok(crates)
-}
-
-/// Compiles one plugin and returns where cargo put its core module.
-fn core_module(folder: &Path) -> Result<PathBuf> {
-    let mut cargo = toolchain::cargo_build(Purpose::Wasm, folder)?;
-    cargo.arg("--message-format=json-render-diagnostics").stdout(Stdio::piped());
-    let messages = command::output_of(&mut cargo)?;
-    let mut modules = messages.lines().filter_map(|line| wasm_file_of(line, folder));
-    modules
-        .next_back()
-        .with_context(|| format!("{} is no cdylib: cargo built no .wasm file", folder.display()))
-}
-
-/// The `.wasm` file that a line of cargo's messages reports for the crate in `folder`.
-fn wasm_file_of(line: &str, folder: &Path) -> Option<PathBuf> {
-    let message: Value = serde_json::from_str(line).ok()?;
-    let manifest = Path::new(message.get("manifest_path")?.as_str()?);
-    let files = message.get("filenames")?.as_array()?;
-    let file = files.iter().filter_map(Value::as_str).find(|file| file.ends_with(".wasm"))?;
-    (manifest.parent() == Some(folder)).then(|| file.into())
-}
-
-/// Wraps a core module, which carries its own component type, into a component.
-fn encode(module: &Path) -> Result<Vec<u8>> {
-    let core = fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
-    let encode = || ComponentEncoder::default().validate(true).module(&core)?.encode();
-    encode().with_context(|| format!("{} does not make a component", module.display()))
-}
-
-/// Puts the `plugin.toml` of the crate in `folder` into its component.
-fn with_manifest(component: &[u8], folder: &Path) -> Result<Vec<u8>> {
-    let file = folder.join("plugin.toml");
-    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    manifest::embed(component, &text).with_context(|| format!("{} is wrong", file.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_module_is_found_among_cargos_messages() {
-        let message = r#"{"reason":"compiler-artifact","manifest_path":"/p/window/Cargo.toml","filenames":["/t/window.wasm"]}"#;
-        assert_eq!(wasm_file_of(message, Path::new("/p/window")), Some("/t/window.wasm".into()));
-        assert_eq!(wasm_file_of(message, Path::new("/p/other")), None);
-        assert_eq!(
-            wasm_file_of(r#"{"reason":"build-finished","success":true}"#, Path::new("/p/window")),
-            None
-        );
-    }
 }

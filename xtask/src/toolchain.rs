@@ -1,4 +1,4 @@
-//! Cargo with the Rust that compiles for another target; `toolchain.sh` chooses it, for setup.sh as well.
+//! Cargo with the Rust that compiles the eBPF programs; `toolchain.sh` chooses it, for setup.sh as well.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,35 +7,11 @@ use anyhow::{Result, bail};
 
 use crate::command;
 
-/// What a cargo is wanted for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// The eBPF programs.
-    Ebpf,
-    /// The plugins.
-    Wasm,
-}
+const TARGET: &str = if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
 
-impl Purpose {
-    fn word(self) -> &'static str {
-        match self {
-            Self::Ebpf => "ebpf",
-            Self::Wasm => "wasm",
-        }
-    }
-
-    fn target(self) -> &'static str {
-        match self {
-            Self::Ebpf if cfg!(target_endian = "big") => "bpfeb-unknown-none",
-            Self::Ebpf => "bpfel-unknown-none",
-            Self::Wasm => "wasm32-unknown-unknown",
-        }
-    }
-}
-
-/// A `cargo build --release` in `folder`, with results under `target/build/<purpose>`.
-pub(crate) fn cargo_build(purpose: Purpose, folder: &Path) -> Result<Command> {
-    let toolchain = chosen(purpose)?;
+/// A `cargo build --release` of eBPF programs in `folder`, with results under `target/build/ebpf`.
+pub(crate) fn cargo_build(folder: &Path) -> Result<Command> {
+    let toolchain = chosen()?;
     let mut cargo = match toolchain.as_str() {
         "nightly" => {
             let mut rustup = command::program("rustup");
@@ -46,16 +22,15 @@ pub(crate) fn cargo_build(purpose: Purpose, folder: &Path) -> Result<Command> {
             // Debian's stable compiler has what the nightly is wanted for; only the switch is missing.
             let mut debian = command::program("/usr/bin/cargo");
             debian.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
-            // It has no linker of its own for WebAssembly either.
-            debian.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "lld-22");
             debian
         }
         _ => command::cargo(),
     };
-    cargo
-        .args(["build", "--release", "--target", purpose.target()])
-        .args(standard_library(purpose, &toolchain));
-    cargo.current_dir(folder).env("CARGO_TARGET_DIR", build_folder(purpose)).env("PATH", path_with_tools());
+    cargo.args(["build", "--release", "--target", TARGET]);
+    if toolchain == "nightly" {
+        cargo.arg("-Zbuild-std=core");
+    }
+    cargo.current_dir(folder).env("CARGO_TARGET_DIR", build_folder()).env("PATH", path_with_tools());
     // Flags and toolchain are meant for the caller's own build, not for another target's.
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTUP_TOOLCHAIN", "CARGO_BUILD_TARGET"] {
         cargo.env_remove(variable);
@@ -64,29 +39,20 @@ pub(crate) fn cargo_build(purpose: Purpose, folder: &Path) -> Result<Command> {
 }
 
 /// Where [`cargo_build`] leaves its results.
-pub(crate) fn release_folder(purpose: Purpose) -> std::path::PathBuf {
-    build_folder(purpose).join(purpose.target()).join("release")
+pub(crate) fn release_folder() -> std::path::PathBuf {
+    build_folder().join(TARGET).join("release")
 }
 
-fn build_folder(purpose: Purpose) -> std::path::PathBuf {
-    command::root().join("target/build").join(purpose.word())
+fn build_folder() -> std::path::PathBuf {
+    command::root().join("target/build/ebpf")
 }
 
-/// Which parts of the standard library must be built, because the toolchain has them only as source.
-fn standard_library(purpose: Purpose, toolchain: &str) -> Option<&'static str> {
-    match (purpose, toolchain) {
-        (Purpose::Ebpf, "nightly") => Some("-Zbuild-std=core"),
-        (Purpose::Wasm, "nightly" | "debian") => Some("-Zbuild-std=std,panic_abort"),
-        _ => None,
-    }
-}
-
-fn chosen(purpose: Purpose) -> Result<String> {
+fn chosen() -> Result<String> {
     let script = command::root().join("xtask/toolchain.sh");
-    let output = command::program(script).arg(purpose.word()).output()?;
+    let output = command::program(script).arg("ebpf").output()?;
     let word = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if !output.status.success() || word.is_empty() {
-        bail!("no Rust here compiles for {}: run xtask/setup.sh demo", purpose.target());
+        bail!("no Rust here compiles for {TARGET}: run xtask/setup.sh demo");
     }
     Ok(word)
 }

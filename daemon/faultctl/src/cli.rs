@@ -9,7 +9,10 @@ use clap::{
 use faultd_api::error::exit;
 
 use crate::{
-    commands::{fault::FaultVerb, lab::LabVerb, results::ResultsVerb, run::RunArguments, target::TargetVerb},
+    commands::{
+        fault::FaultVerb, lab::LabVerb, plugin::PluginVerb, results::ResultsVerb, run::RunArguments,
+        target::TargetVerb,
+    },
     connection::BusAddress,
     output::{self, Format},
 };
@@ -53,6 +56,9 @@ pub(crate) enum Noun {
     /// What runs left behind.
     #[command(subcommand)]
     Results(ResultsVerb),
+    /// Schedules and drivers: what there is, and making your own.
+    #[command(subcommand)]
+    Plugin(PluginVerb),
 }
 
 /// Reads the command line of this process.

@@ -11,6 +11,7 @@ mod cli;
 mod command_error;
 mod commands;
 mod connection;
+mod dry_run_text;
 mod fault_files;
 mod fault_flags;
 mod fault_report;
@@ -21,6 +22,7 @@ pub mod fuzzing;
 mod interrupt;
 mod output;
 mod outputs_directory;
+mod plugin_project;
 mod progress;
 mod run_flags;
 

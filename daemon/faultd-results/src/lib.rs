@@ -17,6 +17,7 @@ pub mod metadata;
 pub mod phase;
 pub mod plot;
 pub mod recorder;
+pub mod severity_plot;
 pub mod summary;
 pub mod text;
 pub mod timeseries;

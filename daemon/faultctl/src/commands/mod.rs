@@ -3,6 +3,7 @@
 pub(crate) mod doctor;
 pub(crate) mod fault;
 pub(crate) mod lab;
+pub(crate) mod plugin;
 pub(crate) mod results;
 pub(crate) mod run;
 pub(crate) mod target;
@@ -28,6 +29,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<(), CommandError> {
         Noun::Lab(verb) => lab::lab(verb, &bus, output).await,
         Noun::Run(arguments) => run::run(*arguments, &bus, output).await,
         Noun::Results(verb) => results::results(verb, output),
+        Noun::Plugin(verb) => plugin::plugin(verb, &bus, output).await,
     }
 }
 
