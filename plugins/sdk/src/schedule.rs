@@ -42,7 +42,11 @@ impl Rule {
     /// leaves a rule without effects; a rate is divided by the share, since less of it is worse.
     #[must_use]
     pub fn at_severity(&self, share: f64) -> Self {
-        let effects = if share > 0.0 { self.effects.iter().map(|effect| scaled(*effect, share)).collect() } else { Vec::new() };
+        let effects = if share > 0.0 {
+            self.effects.iter().map(|effect| scaled(*effect, share)).collect()
+        } else {
+            Vec::new()
+        };
         Self { target: self.target.clone(), direction: self.direction, effects }
     }
 
@@ -53,7 +57,11 @@ impl Rule {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "shares are not negative, and `as` saturates")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "shares are not negative, and `as` saturates"
+)]
 fn scaled(effect: Effect, share: f64) -> Effect {
     let nanoseconds = |ns: u64| (ns as f64 * share).round() as u64;
     match effect {

@@ -70,7 +70,11 @@ pub fn duration_ns(name: &str, value: Option<&str>, default_ns: u64) -> Result<u
 }
 
 /// A length of time with its unit (`ns`, `us`, `ms`, `s`, `m`, `h`), in nanoseconds; at most a year.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and at most a year")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative, and at most a year"
+)]
 pub fn parse_duration_ns(text: &str) -> Option<u64> {
     const UNITS: [(&str, f64); 6] =
         [("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 6e10), ("h", 3.6e12)];
@@ -130,7 +134,9 @@ mod tests {
         let parsed = ["1.5s", "20 ms", "3us", "0s", "2m", "1h"].map(parse_duration_ns);
         let expected = [1_500_000_000, 20_000_000, 3_000, 0, 120_000_000_000, 3_600_000_000_000].map(Some);
         assert_eq!(parsed, expected);
-        assert!(["", "5", "s", "-1s", "1x", "1e300s", "NaNs"].map(parse_duration_ns).iter().all(Option::is_none));
+        assert!(
+            ["", "5", "s", "-1s", "1x", "1e300s", "NaNs"].map(parse_duration_ns).iter().all(Option::is_none)
+        );
         assert!(duration_ns("period", Some("5"), 0).unwrap_err().contains("period"));
     }
 }
