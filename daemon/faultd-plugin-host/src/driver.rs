@@ -138,8 +138,7 @@ impl DriverPlugin {
     }
 
     fn instance(&self, options: &ClientOptions) -> Instance {
-        let reach =
-            Reach::new(&options.members, Arc::clone(&options.connector), options.operation_timeout);
+        let reach = Reach::new(&options.members, Arc::clone(&options.connector), options.operation_timeout);
         Instance::new(
             self.linked.engine(),
             Arc::clone(&self.name),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::bindings::schedule::SchedulePre;
 use crate::bindings::schedule::exports::faultd::plugin::scheduler;
-use crate::error::PluginError;
 use crate::driver::Role;
+use crate::error::PluginError;
 use crate::instance::{Instance, PluginState};
 use crate::limits::PluginLimits;
 use crate::log::{LogSink, log_to_tracing};
