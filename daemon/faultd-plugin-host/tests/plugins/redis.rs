@@ -33,7 +33,7 @@ fn roles_are(wanted: [Role; 2]) -> impl Fn(&[MemberRole]) -> bool {
 async fn values_are_set_and_read_and_kinds_are_told() {
     let server = RedisServer::start("alone", &[]);
     for value_bytes in [0, 64, 300_000] {
-        let given = ClientOptions { value_bytes, ..options(&[server.member.clone()]) };
+        let given = ClientOptions { value_bytes, ..options(std::slice::from_ref(&server.member)) };
         let mut client = client("redis", given).await;
         client.prepare().await.unwrap();
         for (reads, kind) in [(true, "get"), (false, "set"), (true, "get")] {
@@ -62,6 +62,14 @@ async fn what_was_filled_is_there_and_cleaning_takes_nothing_else() {
     assert_eq!([master.ask("DBSIZE"), master.ask("GET mine")], [":1", "1"]);
     client.clean().await.unwrap();
     drop(replica);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_million_keys_are_cleaned_within_the_limits_of_one_call() {
+    let server = RedisServer::start("alone", &["--enable-debug-command", "yes"]);
+    assert_eq!(server.ask("DEBUG POPULATE 1000000 faultd 8"), "+OK");
+    redis(std::slice::from_ref(&server.member), &[]).await.clean().await.unwrap();
+    assert_eq!(server.ask("DBSIZE"), ":0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

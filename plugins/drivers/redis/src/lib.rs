@@ -3,6 +3,8 @@
 //! Settings: `user` and `password` (AUTH), `database` (SELECT). Members are masters and replicas as they come:
 //! a master is the leader, a replica a follower. A replica takes no writes, so that a load that writes wants
 //! `--via leader`. Redis Cluster is not followed: a key of another master is a failed operation (`MOVED`).
+//!
+//! Cleaning removes some 400,000 keys before the limit of one call ends it; what is left then is for another one.
 
 mod commands;
 mod link;
@@ -107,15 +109,14 @@ impl RedisClient {
         let mut link = Link::open(member, &self.greeting)?;
         let mut cursor = b"0".to_vec();
         loop {
-            let reply = link.ask(&commands::scan(&cursor))?;
-            let (next, keys) = replies::scanned(reply)?;
-            if !keys.is_empty() {
-                replies::without_error(link.ask(&commands::unlink(&keys))?)?;
+            let found = link.scan(&cursor)?;
+            if found.count > 0 {
+                replies::without_error(link.ask(&commands::unlink(&found))?)?;
             }
-            if next == b"0" {
+            if found.cursor == b"0" {
                 return Ok(());
             }
-            cursor = next;
+            cursor = found.cursor;
         }
     }
 }

@@ -3,8 +3,8 @@
 use faultd_plugin_sdk::driver::Failure;
 use faultd_plugin_sdk::stream::Stream;
 
-use crate::commands::command;
-use crate::replies::{self, Reply, Source};
+use crate::commands::{self, command};
+use crate::replies::{self, Found, Reply, Source};
 
 /// What is said at the beginning of each connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,15 +55,21 @@ impl Link {
         self.stream.write(command)?;
         Reply::read(&mut self.stream)
     }
+
+    /// One step through the keys of this driver.
+    pub fn scan(&mut self, cursor: &[u8]) -> Result<Found, Failure> {
+        self.stream.write(&commands::scan(cursor))?;
+        Found::read(&mut self.stream)
+    }
 }
 
 impl Source for Stream {
-    fn line(&mut self, longest: usize) -> Result<Vec<u8>, Failure> {
-        self.read_line(longest)
+    fn line(&mut self, longest: usize) -> Result<&[u8], Failure> {
+        Self::line(self, longest)
     }
 
-    fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
-        self.read_exact(count).map(<[u8]>::to_vec)
+    fn exactly(&mut self, count: usize) -> Result<&[u8], Failure> {
+        self.read_exact(count)
     }
 }
 

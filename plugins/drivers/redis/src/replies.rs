@@ -2,6 +2,8 @@
 
 use faultd_plugin_sdk::driver::{Failure, Role};
 
+use crate::commands::{self, END_OF_LINE};
+
 /// Longest line: simple texts, errors and numbers are far shorter.
 const LONGEST_LINE: usize = 4 << 10;
 
@@ -14,10 +16,10 @@ const DEEPEST: u32 = 4;
 /// Where replies are read from.
 pub trait Source {
     /// The next line, without its end.
-    fn line(&mut self, longest: usize) -> Result<Vec<u8>, Failure>;
+    fn line(&mut self, longest: usize) -> Result<&[u8], Failure>;
 
     /// The next bytes.
-    fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Failure>;
+    fn exactly(&mut self, count: usize) -> Result<&[u8], Failure>;
 }
 
 /// One reply.
@@ -51,20 +53,15 @@ impl Reply {
             Some((b'-', rest)) => Ok(Self::Error(text(rest))),
             Some((b':', rest)) => Ok(Self::Number(text(rest))),
             Some((b'$' | b'*', b"-1")) => Ok(Self::Nothing),
-            Some((b'$', rest)) => Self::read_value(source, length(rest, LONGEST_VALUE)?),
+            Some((b'$', rest)) => {
+                let length = length(rest, LONGEST_VALUE)?;
+                value(source, length).map(|value| Self::Value(value.to_vec()))
+            }
             Some((b'*', rest)) if depth < DEEPEST => {
                 let elements = 0..length(rest, LONGEST_VALUE)?;
                 elements.map(|_| Self::read_at(source, depth + 1)).collect::<Result<_, _>>().map(Self::Array)
             }
-            _ => Err(Failure::Server(format!("this is not the protocol of Redis: {:?}", text(&line)))),
-        }
-    }
-
-    fn read_value(source: &mut impl Source, length: usize) -> Result<Self, Failure> {
-        let value = source.exactly(length)?;
-        match source.exactly(2)?.as_slice() {
-            b"\r\n" => Ok(Self::Value(value)),
-            _ => Err(Failure::Server("a value of Redis does not end where it should".to_owned())),
+            _ => Err(Failure::Server(format!("this is not the protocol of Redis: {:?}", text(line)))),
         }
     }
 
@@ -77,6 +74,12 @@ impl Reply {
     pub fn is_value(&self) -> bool {
         matches!(self, Self::Value(_) | Self::Nothing)
     }
+}
+
+/// So many bytes and the end of a line, which is left out.
+fn value(source: &mut impl Source, length: usize) -> Result<&[u8], Failure> {
+    let value = source.exactly(length.saturating_add(END_OF_LINE.len()))?.strip_suffix(END_OF_LINE);
+    value.ok_or_else(|| Failure::Server("a value of Redis does not end where it should".to_owned()))
 }
 
 fn length(text: &[u8], longest: usize) -> Result<usize, Failure> {
@@ -129,20 +132,51 @@ pub fn role(reply: &Reply) -> Role {
     }
 }
 
-/// What the reply to SCAN says: where to go on, and the keys found.
-pub fn scanned(reply: Reply) -> Result<(Vec<u8>, Vec<Vec<u8>>), Failure> {
-    let parts = match without_error(reply)? {
-        Reply::Array(parts) => <[Reply; 2]>::try_from(parts),
-        other => return Err(unexpected(&other)),
-    };
-    let Ok([Reply::Value(cursor), Reply::Array(keys)]) = parts else {
-        return Err(Failure::Server("Redis gave an unexpected reply to SCAN".to_owned()));
-    };
-    let key = |reply: Reply| match reply {
-        Reply::Value(key) => Ok(key),
-        other => Err(unexpected(&other)),
-    };
-    Ok((cursor, keys.into_iter().map(key).collect::<Result<_, _>>()?))
+/// What one step of a scan has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where to go on.
+    pub cursor: Vec<u8>,
+    /// How many keys.
+    pub count: usize,
+    /// The keys, each with its length, as they came: so does a command want its words. Taking them apart
+    /// would halve the number of keys that one call of a plugin can remove.
+    pub words: Vec<u8>,
+}
+
+impl Found {
+    /// Reads the reply to SCAN.
+    pub fn read(source: &mut impl Source) -> Result<Self, Failure> {
+        let line = source.line(LONGEST_LINE)?;
+        match line.split_first() {
+            Some((b'*', b"2")) => {}
+            Some((b'-', error)) => return Err(Failure::Server(explained(&String::from_utf8_lossy(error)))),
+            _ => return Err(no_scan()),
+        }
+        let length = announced(source, b'$')?;
+        let cursor = value(source, length)?.to_vec();
+        let count = announced(source, b'*')?;
+        let mut words = Vec::new();
+        for _ in 0..count {
+            let length = announced(source, b'$')?;
+            commands::push_length(&mut words, b'$', length);
+            words.extend_from_slice(value(source, length)?);
+            words.extend_from_slice(END_OF_LINE);
+        }
+        Ok(Self { cursor, count, words })
+    }
+}
+
+/// The length in a line of this kind.
+fn announced(source: &mut impl Source, kind: u8) -> Result<usize, Failure> {
+    match source.line(LONGEST_LINE)?.split_first() {
+        Some((found, text)) if *found == kind => length(text, LONGEST_VALUE),
+        _ => Err(no_scan()),
+    }
+}
+
+fn no_scan() -> Failure {
+    Failure::Server("Redis gave an unexpected reply to SCAN".to_owned())
 }
 
 #[cfg(test)]
@@ -150,16 +184,16 @@ mod tests {
     use super::*;
 
     impl Source for &[u8] {
-        fn line(&mut self, longest: usize) -> Result<Vec<u8>, Failure> {
+        fn line(&mut self, longest: usize) -> Result<&[u8], Failure> {
             let end = self.iter().take(longest).position(|byte| *byte == b'\n').ok_or(Failure::Timeout)?;
             let line = self.exactly(end + 1)?;
-            Ok(line.strip_suffix(b"\r\n").unwrap().to_vec())
+            Ok(line.strip_suffix(b"\r\n").unwrap())
         }
 
-        fn exactly(&mut self, count: usize) -> Result<Vec<u8>, Failure> {
+        fn exactly(&mut self, count: usize) -> Result<&[u8], Failure> {
             let (taken, rest) = self.split_at_checked(count).ok_or(Failure::Timeout)?;
             *self = rest;
-            Ok(taken.to_vec())
+            Ok(taken)
         }
     }
 
@@ -221,10 +255,15 @@ mod tests {
 
     #[test]
     fn a_scan_says_where_to_go_on() {
-        let (cursor, keys) = scanned(read(b"*2\r\n$2\r\n17\r\n*1\r\n$1\r\na\r\n")).unwrap();
-        assert_eq!((cursor, keys), (b"17".to_vec(), vec![b"a".to_vec()]));
-        assert!(scanned(read(b"*1\r\n:1\r\n")).is_err());
-        assert!(matches!(scanned(read(b"-ERR x\r\n")), Err(Failure::Server(text)) if text == "ERR x"));
+        let found = |mut bytes: &[u8]| Found::read(&mut bytes);
+        let two = found(b"*2\r\n$2\r\n17\r\n*2\r\n$1\r\na\r\n$2\r\nbc\r\n").unwrap();
+        let words = b"$1\r\na\r\n$2\r\nbc\r\n".to_vec();
+        assert_eq!(two, Found { cursor: b"17".to_vec(), count: 2, words });
+        assert_eq!(found(b"*2\r\n$1\r\n0\r\n*0\r\n").unwrap().count, 0);
+        for strange in [&b"*1\r\n:1\r\n"[..], b"+OK\r\n", b"*2\r\n:1\r\n", b"*2\r\n$1\r\n0\r\n*1\r\n:1\r\n"] {
+            assert!(matches!(found(strange), Err(Failure::Server(text)) if text.contains("SCAN")));
+        }
+        assert!(matches!(found(b"-ERR x\r\n"), Err(Failure::Server(text)) if text == "ERR x"));
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The driver `tcp-echo`: sends bytes over TCP and wants exactly them back, from any server that echoes.
 //! Each message has its number in front, so that an answer to an earlier one is told apart. No settings.
+//!
+//! A value of more than 32 KiB goes in pieces, each of which comes back before the next is sent: its time is
+//! that of several round trips.
 
 mod message;
 
