@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use faultd_plugin_host::{ClientOptions, DriverClient, Failure, Member, MemberRole, Operation, Role};
 use tokio::net::TcpStream;
@@ -14,8 +15,10 @@ use crate::servers::{Answer, http2_member};
 
 const TRANSPORTS: [&str; 2] = ["grpc", "gateway"];
 
+/// Patient, since a disk that others use as well may hold etcd up for seconds.
 fn through(transport: &str, members: &[Member]) -> ClientOptions {
-    with_settings(options(members), &[("transport", transport)])
+    let patient = ClientOptions { operation_timeout: Duration::from_secs(5), ..options(members) };
+    with_settings(patient, &[("transport", transport)])
 }
 
 /// One member that leads, and a client of it.
