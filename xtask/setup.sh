@@ -2,7 +2,7 @@
 # Installs what is missing to build and run faultd, and nothing that is there already.
 #
 #     setup.sh demo     what `make demo` needs: compilers, a linker for eBPF, etcd
-#     setup.sh test     and what `make test` needs: Prometheus, a container engine, a second kernel
+#     setup.sh test     and what `make test` needs: Prometheus, Redis, a container engine, a second kernel
 #     setup.sh fuzz     what `make demo` needs, and a C++ compiler for libFuzzer
 #
 # Debian packages are named before they are installed, and no service of theirs is started or enabled.
@@ -59,6 +59,7 @@ want_for_test() {
     program prometheus prometheus
     program promtool prometheus
     engine_answers || program dockerd docker.io
+    program redis-server redis-server
     program linux.uml user-mode-linux
     program modprobe kmod
     packages busybox-static

@@ -46,7 +46,12 @@ pub(crate) fn drawn(dry_run: &DryRun) -> String {
         lines.push(format!("  {name:<name_width$} │{}│", row(points, end)));
     }
     if !series.is_empty() {
-        lines.push(format!("  {:<name_width$} 0 s{:>width$}", "", format!("{end} s"), width = WIDTH as usize - 2));
+        lines.push(format!(
+            "  {:<name_width$} 0 s{:>width$}",
+            "",
+            format!("{end} s"),
+            width = WIDTH as usize - 2
+        ));
     }
     lines.extend(listed(dry_run));
     lines.extend(dry_run.findings.iter().map(|finding| format!("  found         {finding}")));
@@ -56,7 +61,8 @@ pub(crate) fn drawn(dry_run: &DryRun) -> String {
 /// Each column shows the highest severity of its part of the time, so that no short fault is lost.
 fn row(points: &[(f64, f64)], end: f64) -> String {
     let column = |number: u32| {
-        let (from, to) = (end * f64::from(number) / f64::from(WIDTH), end * f64::from(number + 1) / f64::from(WIDTH));
+        let (from, to) =
+            (end * f64::from(number) / f64::from(WIDTH), end * f64::from(number + 1) / f64::from(WIDTH));
         let before = points.iter().rev().find(|(at, _)| *at <= from).map_or(0.0, |(_, severity)| *severity);
         let within = points.iter().filter(|(at, _)| *at > from && *at < to).map(|(_, severity)| *severity);
         level(within.fold(before, f64::max))

@@ -5,8 +5,8 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use faultd_api::{
     run::{
-        KeyDistribution, RunRequest, default_clients, default_keys, default_schedule, default_timeout_ns, default_value_bytes,
-        default_via, default_warm_up_ns,
+        KeyDistribution, RunRequest, default_clients, default_keys, default_schedule, default_timeout_ns,
+        default_value_bytes, default_via, default_warm_up_ns,
     },
     units::{duration_text, nanoseconds, parse_duration, share_text},
 };

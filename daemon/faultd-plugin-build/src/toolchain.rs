@@ -35,7 +35,8 @@ impl Toolchain {
     /// # Errors
     /// There is none.
     pub fn find() -> Result<Self, NoToolchain> {
-        let has_sources = |root: &str| Path::new(root).join("lib/rustlib/src/rust/library/Cargo.toml").exists();
+        let has_sources =
+            |root: &str| Path::new(root).join("lib/rustlib/src/rust/library/Cargo.toml").exists();
         if libraries_of("rustc").is_some_and(|folder| Path::new(&folder).exists()) {
             return Ok(Self::OnPath);
         }

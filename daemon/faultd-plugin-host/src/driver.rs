@@ -163,9 +163,8 @@ impl DriverPlugin {
     }
 
     fn instance(&self, options: &ClientOptions) -> Instance {
-        let reach =
-            Reach::new(&options.members, Arc::clone(&options.connector), options.operation_timeout)
-                .limited_to(self.facts.manifest.network.clone(), options.serving);
+        let reach = Reach::new(&options.members, Arc::clone(&options.connector), options.operation_timeout)
+            .limited_to(self.facts.manifest.network.clone(), options.serving);
         Instance::new(
             self.linked.engine(),
             Arc::clone(&self.name),

@@ -158,7 +158,10 @@ fn check_manifest(manifest: &Manifest, name: &str, wanted: World) -> Result<(), 
         return otherwise(format!("it is {:?} there, and {name:?} here", manifest.id));
     }
     if manifest.world != wanted {
-        return otherwise(format!("it exports the world {}, and its manifest says another", world_name(wanted)));
+        return otherwise(format!(
+            "it exports the world {}, and its manifest says another",
+            world_name(wanted)
+        ));
     }
     Ok(())
 }
@@ -175,7 +178,9 @@ fn check_network(engine: &Engine, component: &Component, manifest: &Manifest) ->
             true
         };
         if !is_said {
-            return Err(Problem::NotAsInManifest(format!("it imports {import}, which [network] does not name")));
+            return Err(Problem::NotAsInManifest(format!(
+                "it imports {import}, which [network] does not name"
+            )));
         }
     }
     Ok(())

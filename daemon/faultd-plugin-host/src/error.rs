@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-pub use faultd_plugin_manifest::World;
 use faultd_plugin_manifest::ManifestError;
+pub use faultd_plugin_manifest::World;
 
 /// Something is wrong with a plugin: the plugin's fault or that of who chose it, never the cluster's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -16,8 +16,14 @@ pub fn plugin_request(bytes: &[u8]) -> bool {
     let path = lines.next().unwrap_or_default().to_owned();
     let headers = lines.filter_map(|line| line.split_once(':'));
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let request =
-        Request { member: 0, version: Version::Http1, method: "POST".to_owned(), path, headers, body: Vec::new() };
+    let request = Request {
+        member: 0,
+        version: Version::Http1,
+        method: "POST".to_owned(),
+        path,
+        headers,
+        body: Vec::new(),
+    };
     let over_http2 = checked(Request { version: Version::Http2, ..request.clone() }, "10.0.0.1:80");
     if let Ok(request) = over_http2 {
         assert_eq!(request.uri().authority().map(ToString::to_string).as_deref(), Some("10.0.0.1:80"));

@@ -25,16 +25,14 @@ mod schedule;
 mod streams;
 mod written;
 
-pub use driver::{
-    ClientOptions, DriverClient, DriverPlugin, Failure, MemberRole, Operation, Outcome, Role,
-};
+pub use driver::{ClientOptions, DriverClient, DriverPlugin, Failure, MemberRole, Operation, Outcome, Role};
 pub use engine::{PluginEngine, PluginFacts};
-pub use faultd_plugin_manifest as manifest;
 pub use error::{PluginError, Problem, Refusal, World};
+pub use faultd_plugin_manifest as manifest;
 pub use limits::PluginLimits;
 pub use log::{LogLevel, LogSink, log_to_tracing};
 pub use reach::{ConnectFuture, Connector, Member};
 pub use schedule::{
-    ClusterMember, Counters, Decision, Direction, Effect, Finding, Latency, Needs, Observation, Plan, Rule, Schedule,
-    SchedulePlugin, Second,
+    ClusterMember, Counters, Decision, Direction, Effect, Finding, Latency, Needs, Observation, Plan, Rule,
+    Schedule, SchedulePlugin, Second,
 };

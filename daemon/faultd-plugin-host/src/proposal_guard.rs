@@ -96,7 +96,11 @@ fn kind(effect: &Effect) -> EffectKind {
 
 /// Not a number is within nothing.
 fn within(name: &str, given: f64, most: f64, unit: &str) -> Result<(), String> {
-    if given >= 0.0 && given <= most { Ok(()) } else { Err(format!("{name} of {given} {unit}, at most {most} {unit}")) }
+    if given >= 0.0 && given <= most {
+        Ok(())
+    } else {
+        Err(format!("{name} of {given} {unit}, at most {most} {unit}"))
+    }
 }
 
 #[cfg(test)]
@@ -168,6 +172,8 @@ mod tests {
         let mut second = Decision { ask_again_at: Some(seconds(100)), ..decision("leader", vec![]) };
         guard.check(seconds(50), &mut second).unwrap();
         assert_eq!(second.ask_again_at, Some(seconds(56)));
-        assert!(guard.check(seconds(56), &mut decision("leader", vec![])).unwrap_err().contains("more than 10 s"));
+        assert!(
+            guard.check(seconds(56), &mut decision("leader", vec![])).unwrap_err().contains("more than 10 s")
+        );
     }
 }

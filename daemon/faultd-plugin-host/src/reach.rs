@@ -64,7 +64,11 @@ impl Reach {
 
     /// Refuses a way to speak that the manifest does not name.
     pub(crate) fn check_use(&self, wanted: NetworkUse) -> Result<(), Refusal> {
-        if self.network.uses.contains(&wanted) { Ok(()) } else { Err(Refusal::NotInManifest("this protocol")) }
+        if self.network.uses.contains(&wanted) {
+            Ok(())
+        } else {
+            Err(Refusal::NotInManifest("this protocol"))
+        }
     }
 
     /// For plugins that have no network.

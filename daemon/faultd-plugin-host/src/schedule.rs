@@ -9,9 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::bindings::schedule::SchedulePre;
 use crate::bindings::schedule::exports::faultd::plugin::scheduler;
+use crate::driver::Role;
 use crate::engine::PluginFacts;
 use crate::error::{PluginError, Problem, one_line};
-use crate::driver::Role;
 use crate::instance::{Instance, PluginState};
 use crate::limits::PluginLimits;
 use crate::log::{LogSink, log_to_tracing};

@@ -36,7 +36,8 @@ impl MemberStream {
         let at_most = usize::try_from(at_most).unwrap_or(LONGEST_READ).clamp(1, LONGEST_READ);
         within(self.deadline, self.stream.readable()).await?;
         let mut bytes = Vec::with_capacity(at_most.min(64 << 10));
-        let count = within(self.deadline, (&mut self.stream).take(at_most as u64).read_buf(&mut bytes)).await?;
+        let count =
+            within(self.deadline, (&mut self.stream).take(at_most as u64).read_buf(&mut bytes)).await?;
         if count == 0 {
             return Err(Failure::Connection("the member has closed it".to_owned()));
         }

@@ -146,7 +146,9 @@ impl Manifest {
             return value(format!("id {:?} is not 1 to 64 of a-z, 0-9 and -", shortened(&self.id)));
         }
         if !is_line(&self.version, 32) || !is_line(&self.summary, 200) {
-            return value("version and summary are one line each, of 32 and 200 characters at most".to_owned());
+            return value(
+                "version and summary are one line each, of 32 and 200 characters at most".to_owned(),
+            );
         }
         let too_many = self.settings.len() > MOST_SETTINGS || self.operations.len() > MOST_OPERATIONS;
         if too_many || !self.operations.iter().all(|name| is_plain_name(name)) {
@@ -155,7 +157,10 @@ impl Manifest {
             ));
         }
         if let Some(setting) = self.settings.iter().find(|setting| !setting.is_fit_to_print()) {
-            return value(format!("setting {:?} has a name or a text that is too long", shortened(&setting.name)));
+            return value(format!(
+                "setting {:?} has a name or a text that is too long",
+                shortened(&setting.name)
+            ));
         }
         self.limits.check().and_then(|()| self.faults.check()).map_err(ManifestError::Value)
     }
@@ -171,7 +176,9 @@ impl Setting {
 
     fn is_fit_to_print(&self) -> bool {
         let default = self.default.as_deref().unwrap_or_default();
-        is_line(&self.name, 64) && is_line(&self.summary, 200) && (default.is_empty() || is_line(default, 200))
+        is_line(&self.name, 64)
+            && is_line(&self.summary, 200)
+            && (default.is_empty() || is_line(default, 200))
     }
 }
 
@@ -191,7 +198,8 @@ fn shortened(text: &str) -> String {
 fn in_one_line(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
-    let message: String = error.message().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    let message: String =
+        error.message().chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     format!("line {line}: {message}")
 }
 

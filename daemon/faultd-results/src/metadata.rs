@@ -226,15 +226,21 @@ impl Metadata {
             resolved.map(|fault| ("backend", format!("{}: {}", fault.backend, fault.backend_reason))),
         );
         lines.extend([
-            ("load", format!(
-                "driver {}{}, {} clients via {}",
-                self.driver,
-                in_brackets(&self.driver_settings),
-                self.clients,
-                self.via
-            )),
+            (
+                "load",
+                format!(
+                    "driver {}{}, {} clients via {}",
+                    self.driver,
+                    in_brackets(&self.driver_settings),
+                    self.clients,
+                    self.via
+                ),
+            ),
             ("operations", self.load.in_words()),
-            ("schedule", format!("{schedule}{}; {}", in_brackets(&self.schedule_settings), self.times_in_words())),
+            (
+                "schedule",
+                format!("{schedule}{}; {}", in_brackets(&self.schedule_settings), self.times_in_words()),
+            ),
             ("seed", self.seed.to_string()),
             ("faultd", self.faultd_version.clone()),
             ("host", host_in_words(&self.host)),
@@ -259,7 +265,8 @@ fn in_brackets(settings: &BTreeMap<String, String>) -> String {
     if settings.is_empty() {
         return String::new();
     }
-    let settings: Vec<String> = settings.iter().map(|(name, value)| format!("{name}={}", shortened(value))).collect();
+    let settings: Vec<String> =
+        settings.iter().map(|(name, value)| format!("{name}={}", shortened(value))).collect();
     format!(" ({})", settings.join(", "))
 }
 
@@ -267,7 +274,11 @@ fn in_brackets(settings: &BTreeMap<String, String>) -> String {
 fn shortened(value: &str) -> String {
     const LONGEST: usize = 60;
     let line = value.replace(char::is_control, " ");
-    if line.chars().count() <= LONGEST { line } else { line.chars().take(LONGEST).chain("...".chars()).collect() }
+    if line.chars().count() <= LONGEST {
+        line
+    } else {
+        line.chars().take(LONGEST).chain("...".chars()).collect()
+    }
 }
 
 fn member_in_words(member: &Member) -> String {

@@ -86,7 +86,8 @@ mod tests {
 
     #[test]
     fn the_picture_has_a_line_and_a_name_for_each_series() {
-        let series = |name: &str| Series { name: name.into(), points: vec![(0.0, 0.0), (10.0, 1.0), (20.0, 0.0)] };
+        let series =
+            |name: &str| Series { name: name.into(), points: vec![(0.0, 0.0), (10.0, 1.0), (20.0, 0.0)] };
         let svg = severity_svg("flap", &[series("leader egress"), series("node2 egress")], 30.0);
         assert!(svg.starts_with("<svg viewBox"), "{svg}");
         for text in ["flap", "leader egress", "node2 egress", "severity"] {

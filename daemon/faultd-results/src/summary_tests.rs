@@ -33,7 +33,7 @@ fn summary(rows: &[Row], fault_window: Option<FaultWindow>) -> Summary {
         latencies: &latencies,
         fault_window,
         rules: Vec::new(),
-            findings: Vec::new(),
+        findings: Vec::new(),
     })
 }
 

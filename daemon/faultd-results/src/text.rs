@@ -53,7 +53,11 @@ fn digits(value: f64) -> String {
     }
     let before_point = value.abs().log10().floor();
     // Between 0 and 12 places: the cast cannot lose anything.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to small whole numbers")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "clamped to small whole numbers"
+    )]
     let places = (2.0 - before_point).clamp(0.0, 12.0) as usize;
     format!("{value:.places$}")
 }
@@ -174,7 +178,8 @@ mod tests {
 
     #[test]
     fn findings_are_told_with_three_digits() {
-        let finding = |value| Finding { name: "x".into(), value, low: 0.000_49, high: 1234.5, unit: "ms".into() };
+        let finding =
+            |value| Finding { name: "x".into(), value, low: 0.000_49, high: 1234.5, unit: "ms".into() };
         assert_eq!(finding_in_words(&finding(0.523_4)), "x: 0.523 ms (0.000490 to 1234)");
         assert_eq!([digits(0.0), digits(12.34), digits(-1.0)], ["0", "12.3", "-1.00"]);
     }

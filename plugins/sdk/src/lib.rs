@@ -7,6 +7,7 @@
 #[doc(hidden)]
 pub mod bindings;
 pub mod driver;
+pub mod grpc;
 pub mod random;
 pub mod schedule;
 pub mod settings;

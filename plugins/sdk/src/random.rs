@@ -26,6 +26,12 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
+    /// So many random bytes, for values that no store can compress.
+    pub fn bytes(&mut self, count: u32) -> Vec<u8> {
+        let words = (0..count.div_ceil(8)).flat_map(|_| self.next_u64().to_le_bytes());
+        words.take(usize::try_from(count).unwrap_or(usize::MAX)).collect()
+    }
+
     /// A number below `limit`; 0 if `limit` is 0. The bias of the multiplication is below `limit` / 2^64.
     pub fn below(&mut self, limit: u64) -> u64 {
         let product = u128::from(self.next_u64()) * u128::from(limit);
@@ -58,6 +64,14 @@ mod tests {
         (0..1000).for_each(|_| seen[usize::try_from(random.below(10)).unwrap()] = true);
         assert_eq!(seen, [true; 10]);
         assert_eq!(random.below(0), 0);
+    }
+
+    #[test]
+    fn there_are_as_many_bytes_as_asked_for() {
+        for count in [0, 1, 7, 8, 9, 1024] {
+            assert_eq!(u32::try_from(Random::from_seed(1).bytes(count).len()), Ok(count));
+        }
+        assert_ne!(Random::from_seed(1).bytes(8), Random::from_seed(2).bytes(8));
     }
 
     #[test]

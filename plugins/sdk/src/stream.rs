@@ -49,11 +49,25 @@ impl Stream {
     /// # Errors
     /// It does not come in time, is too long, or the connection is closed before.
     pub fn read_line(&mut self, longest: usize) -> Result<Vec<u8>, Failure> {
+        self.line(longest).map(<[u8]>::to_vec)
+    }
+
+    /// As [`Self::read_line`], without a copy.
+    ///
+    /// # Errors
+    /// As those of [`Self::read_line`].
+    pub fn line(&mut self, longest: usize) -> Result<&[u8], Failure> {
+        let end = self.end_of_line(longest)?;
+        let line = self.read_exact(end + 1)?;
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        Ok(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+
+    /// Where the next `\n` is, once it has come.
+    fn end_of_line(&mut self, longest: usize) -> Result<usize, Failure> {
         loop {
             if let Some(end) = self.buffered().iter().position(|byte| *byte == b'\n') {
-                let line = self.read_exact(end + 1)?;
-                let line = line.strip_suffix(b"\n").unwrap_or(line);
-                return Ok(line.strip_suffix(b"\r").unwrap_or(line).to_vec());
+                return Ok(end);
             }
             if self.buffered().len() > longest {
                 return Err(Failure::Server(format!("a line is longer than {longest} bytes")));

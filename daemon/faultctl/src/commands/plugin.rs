@@ -160,7 +160,10 @@ fn report_text(report: &PluginReport) -> String {
     if !operations.is_empty() {
         lines.push(format!("  operations    {}", operations.join(", ")));
     }
-    lines.push(format!("  imports       {}", or_dash(Some(imports.join(", ")).filter(|text| !text.is_empty()))));
+    lines.push(format!(
+        "  imports       {}",
+        or_dash(Some(imports.join(", ")).filter(|text| !text.is_empty()))
+    ));
     lines.extend(limits.iter().map(|(name, text)| format!("  {name:<13} {text}")));
     for setting in settings {
         let default = setting.default.as_ref().map_or_else(String::new, |text| format!(" [default: {text}]"));
@@ -179,7 +182,8 @@ async fn check(arguments: CheckArguments, bus: &BusAddress, output: Format) -> R
         Some(path) => manager.check_component(open(path)?, request).await?,
     })?;
     if let (Some(path), Some(dry_run)) = (&svg, &report.dry_run) {
-        let drawn = severity_svg(&report.report.plugin.name, &dry_run_text::series(dry_run), seconds(dry_run));
+        let drawn =
+            severity_svg(&report.report.plugin.name, &dry_run_text::series(dry_run), seconds(dry_run));
         fs::write(path, drawn).map_err(|source| failed("write", path, source))?;
     }
     output.one("check", &report, check_text)?;
@@ -234,7 +238,9 @@ fn build(source: &Path, manifest: Option<&Path>, to: &Path, output: Format) -> R
     let wrong = |error: faultd_plugin_build::BuildError| CommandError::CheckFailed(error.to_string());
     let plugin = if source.is_dir() {
         if manifest.is_some() {
-            return Err(CommandError::Usage("--manifest is for a .wasm file: a crate has its own".to_owned()));
+            return Err(CommandError::Usage(
+                "--manifest is for a .wasm file: a crate has its own".to_owned(),
+            ));
         }
         faultd_plugin_build::build(source, None).map_err(wrong)?
     } else {
@@ -262,7 +268,9 @@ async fn replay(folder: &Path, bus: &BusAddress, output: Format) -> Result<(), C
     let report: ReplayReport = dictionary::decode(replayed)?;
     output.one("replay", &report, |report| match &report.difference {
         None => format!("{}: all {} decisions are the same again", report.schedule, report.decisions),
-        Some(difference) => format!("{}: decision {} differs", report.schedule, report.decisions) + ": " + difference,
+        Some(difference) => {
+            format!("{}: decision {} differs", report.schedule, report.decisions) + ": " + difference
+        }
     })?;
     match report.difference {
         None => Ok(()),

@@ -6,11 +6,12 @@ use std::{fs, io, path::Path};
 use crate::{command_error::CommandError, commands::plugin::WorldChoice};
 
 /// Every file of a project but those of its world: path and content.
-const SHARED_FILES: [(&str, &str); 14] = [
+const SHARED_FILES: [(&str, &str); 15] = [
     ("Cargo.toml", include_str!("templates/Cargo.toml.template")),
     (".gitignore", "/target\n/*.wasm\n"),
     ("sdk/Cargo.toml", include_str!("templates/sdk-Cargo.toml.template")),
     ("sdk/src/lib.rs", include_str!("../../../../plugins/sdk/src/lib.rs")),
+    ("sdk/src/grpc.rs", include_str!("../../../../plugins/sdk/src/grpc.rs")),
     ("sdk/src/bindings.rs", include_str!("../../../../plugins/sdk/src/bindings.rs")),
     ("sdk/src/driver.rs", include_str!("../../../../plugins/sdk/src/driver.rs")),
     ("sdk/src/random.rs", include_str!("../../../../plugins/sdk/src/random.rs")),
@@ -77,7 +78,10 @@ mod tests {
         let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/sdk/src");
         for entry in fs::read_dir(sdk).unwrap() {
             let path = format!("sdk/src/{}", entry.unwrap().file_name().to_str().unwrap());
-            assert!(SHARED_FILES.iter().any(|(known, _)| *known == path), "{path} is missing in SHARED_FILES");
+            assert!(
+                SHARED_FILES.iter().any(|(known, _)| *known == path),
+                "{path} is missing in SHARED_FILES"
+            );
         }
     }
 

@@ -97,7 +97,7 @@ fn summary(status: Status) -> Summary {
         latencies: &PhaseLatencies { measured: None, phases: [].into() },
         fault_window: None,
         rules: Vec::new(),
-            findings: Vec::new(),
+        findings: Vec::new(),
     })
 }
 

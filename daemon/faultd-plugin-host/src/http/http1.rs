@@ -57,11 +57,11 @@ async fn send_and_read(
 ) -> Result<Response, Failure> {
     sender.ready().await.map_err(hyper_failure)?;
     let (head, body) = sender.send_request(request).await.map_err(hyper_failure)?.into_parts();
-    let body = Limited::new(body, response_bytes).collect().await.map_err(|error| {
-        match error.downcast::<LengthLimitError>() {
-            Ok(_) => too_long(response_bytes),
-            Err(error) => failed(error),
-        }
+    let body = Limited::new(body, response_bytes).collect().await.map_err(|error| match error
+        .downcast::<LengthLimitError>()
+    {
+        Ok(_) => too_long(response_bytes),
+        Err(error) => failed(error),
     })?;
     Ok(Response {
         status: head.status.as_u16(),

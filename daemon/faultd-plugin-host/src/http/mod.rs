@@ -12,12 +12,12 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Uri};
 use tokio::time::timeout;
 
+use self::http1::Http1Connection;
+use self::http2::Http2Connection;
 use crate::bindings::driver::faultd::plugin::failures::Failure;
 use crate::bindings::driver::faultd::plugin::http::{Request, Response, Version};
 use crate::error::{Refusal, one_line};
 use crate::reach::Reach;
-use self::http1::Http1Connection;
-use self::http2::Http2Connection;
 
 /// Headers that the host sets itself, or that would change what the connection is.
 const HEADERS_OF_THE_HOST: [HeaderName; 6] = [
@@ -135,11 +135,13 @@ pub(crate) fn checked(request: Request, authority: &str) -> Result<hyper::Reques
     let uri = match request.version {
         Version::Http1 => Uri::try_from(&request.path),
         // HTTP/2 has no header `host`: the address is part of what is asked for.
-        Version::Http2 => {
-            Uri::builder().scheme("http").authority(authority).path_and_query(&request.path).build().map_err(
-                |_| bad("path", &request.path),
-            ).map(Ok)?
-        }
+        Version::Http2 => Uri::builder()
+            .scheme("http")
+            .authority(authority)
+            .path_and_query(&request.path)
+            .build()
+            .map_err(|_| bad("path", &request.path))
+            .map(Ok)?,
     };
     let uri = uri.map_err(|_| bad("path", &request.path))?;
     let mut builder = hyper::Request::builder().method(method).uri(uri);
@@ -198,9 +200,13 @@ mod tests {
 
     #[test]
     fn headers_of_the_host_and_headers_that_are_none_are_refused() {
-        for (name, value) in
-            [("Host", "x"), ("Transfer-Encoding", "chunked"), ("te", "trailers"), ("a b", ""), ("a", "b\r\nc: d")]
-        {
+        for (name, value) in [
+            ("Host", "x"),
+            ("Transfer-Encoding", "chunked"),
+            ("te", "trailers"),
+            ("a b", ""),
+            ("a", "b\r\nc: d"),
+        ] {
             let refused = refusal(request("/", &[(name, value)]));
             assert!(refused.is_some_and(|text| text.contains("header")), "{name:?}");
         }

@@ -1,77 +1,32 @@
-//! The driver `etcd-kv` against a real etcd.
+//! The driver `etcd-kv` against a real etcd, over both of its transports.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use faultd_plugin_host::{
-    ClientOptions, ConnectFuture, Connector, DriverClient, DriverPlugin, Failure, Member, MemberRole,
-    PluginEngine, Role,
-};
+use faultd_plugin_host::{ClientOptions, DriverClient, Failure, Member, MemberRole, Operation, Role};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
 
-use crate::built::shipped;
+use crate::clients::{
+    client, count, is_connection, options, read, refused, server_words, until, with_settings, write,
+};
 use crate::etcd_cluster::{EtcdCluster, free_addresses};
+use crate::servers::{Answer, http2_member};
 
-/// Connects as any program does.
-pub(crate) struct Loopback;
+const TRANSPORTS: [&str; 2] = ["grpc", "gateway"];
 
-impl Connector for Loopback {
-    fn connect(&self, address: SocketAddr) -> ConnectFuture {
-        Box::pin(TcpStream::connect(address))
-    }
+/// Patient, since a disk that others use as well may hold etcd up for seconds.
+fn through(transport: &str, members: &[Member]) -> ClientOptions {
+    let patient = ClientOptions { operation_timeout: Duration::from_secs(5), ..options(members) };
+    with_settings(patient, &[("transport", transport)])
 }
 
-pub(crate) fn options(members: &[Member]) -> ClientOptions {
-    ClientOptions {
-        members: members.to_vec(),
-        serving: 0,
-        key_space: 100,
-        value_bytes: 64,
-        read_share: 0.5,
-        settings: Vec::new(),
-        seed: 1,
-        request_timeout: Duration::from_secs(2),
-        connector: Arc::new(Loopback),
-    }
-}
-
-pub(crate) fn etcd_kv() -> DriverPlugin {
-    PluginEngine::new().unwrap().load_driver("etcd-kv", &shipped("etcd-kv")).unwrap()
-}
-
-/// Waits, within 20 s, until the roles are as wanted.
-async fn until(client: &mut DriverClient, wanted: impl Fn(&[MemberRole]) -> bool) -> Vec<MemberRole> {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    loop {
-        let roles = client.roles().await.unwrap();
-        if wanted(&roles) {
-            return roles;
-        }
-        assert!(Instant::now() < deadline, "the roles are {roles:?}");
-        sleep(Duration::from_millis(50)).await;
-    }
-}
-
-fn count(roles: &[MemberRole], role: Role) -> usize {
-    roles.iter().filter(|member| member.role == role).count()
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_mix_of_operations_succeeds_and_is_counted_by_kind() {
+/// One member that leads, and a client of it.
+async fn alone(transport: &str) -> (EtcdCluster, DriverClient) {
     let cluster = EtcdCluster::start(1);
-    let mut client = etcd_kv().client(options(&cluster.members)).await.unwrap();
+    let mut client = client("etcd-kv", through(transport, &cluster.members)).await;
     until(&mut client, |roles| count(roles, Role::Leader) == 1).await;
-    let mut kinds: HashMap<Arc<str>, u32> = HashMap::new();
-    for _ in 0..100 {
-        let outcome = client.operate().await.unwrap();
-        assert_eq!(outcome.failure, None);
-        *kinds.entry(outcome.operation).or_default() += 1;
-    }
-    assert!(kinds["put"] > 20 && kinds["get"] > 20, "{kinds:?}");
-    assert!(keys_in(&cluster.members[0]).await > 10);
+    (cluster, client)
 }
 
 /// How many keys of the driver etcd has, by a request of our own.
@@ -86,52 +41,148 @@ async fn keys_in(member: &Member) -> u64 {
     stream.read_to_string(&mut answer).await.unwrap();
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     let body: serde_json::Value = serde_json::from_str(body).unwrap();
-    body["count"].as_str().unwrap().parse().unwrap()
+    // A count of 0 is left out.
+    body["count"].as_str().map_or(0, |count| count.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mix_of_operations_succeeds_and_is_counted_by_kind() {
+    for transport in TRANSPORTS {
+        let (cluster, mut client) = alone(transport).await;
+        client.prepare().await.unwrap();
+        let mut kinds: HashMap<Arc<str>, u32> = HashMap::new();
+        for number in 0..100 {
+            let operation = Operation { key: number / 2, reads: number % 2 == 1 };
+            let outcome = client.operate(operation).await.unwrap();
+            assert_eq!(outcome.failure, None, "{transport}");
+            *kinds.entry(outcome.operation).or_default() += 1;
+        }
+        assert_eq!(kinds, HashMap::from([("put".into(), 50), ("get".into(), 50)]), "{transport}");
+        assert_eq!(keys_in(&cluster.members[0]).await, 50, "{transport}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_filled_is_there_and_is_gone_when_cleaned() {
+    for transport in TRANSPORTS {
+        let (cluster, mut client) = alone(transport).await;
+        client.fill(10, 30).await.unwrap();
+        assert_eq!(keys_in(&cluster.members[0]).await, 30, "{transport}");
+        // A key of another run, beyond the number of keys of this one.
+        assert_eq!(write(&mut client, 1_000_000).await, None);
+        client.clean().await.unwrap();
+        assert_eq!(keys_in(&cluster.members[0]).await, 0, "{transport}");
+        client.clean().await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn roles_are_told_also_when_the_leader_dies() {
+    for transport in TRANSPORTS {
+        let mut cluster = EtcdCluster::start(3);
+        let mut client = client("etcd-kv", through(transport, &cluster.members)).await;
+        let followers = |wanted| {
+            move |roles: &[MemberRole]| {
+                count(roles, Role::Leader) == 1 && count(roles, Role::Follower) == wanted
+            }
+        };
+        let roles = until(&mut client, followers(2)).await;
+        let leader = roles.iter().position(|member| member.role == Role::Leader).unwrap();
+        cluster.kill(leader);
+        let roles = until(&mut client, followers(1)).await;
+        let dead = MemberRole { member: format!("etcd{leader}"), role: Role::Unknown };
+        assert_eq!(roles[leader], dead, "{transport}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_without_a_majority_serves_serializable_reads_alone() {
     let mut cluster = EtcdCluster::start(3);
-    let mut client = etcd_kv().client(options(&cluster.members)).await.unwrap();
-    let settled = |roles: &[MemberRole]| count(roles, Role::Leader) == 1 && count(roles, Role::Follower) == 2;
-    let roles = until(&mut client, settled).await;
-    let leader = roles.iter().position(|member| member.role == Role::Leader).unwrap();
-    cluster.kill(leader);
-    let settled = |roles: &[MemberRole]| count(roles, Role::Leader) == 1 && count(roles, Role::Follower) == 1;
-    let roles = until(&mut client, settled).await;
-    assert_eq!(roles[leader], MemberRole { member: format!("etcd{leader}"), role: Role::Unknown });
+    let members = cluster.members.clone();
+    let mut linearizable = client("etcd-kv", through("grpc", &members)).await;
+    until(&mut linearizable, |roles| count(roles, Role::Leader) + count(roles, Role::Follower) == 3).await;
+    assert_eq!(write(&mut linearizable, 0).await, None);
+    cluster.kill(1);
+    cluster.kill(2);
+    assert!(read(&mut linearizable, 0).await.is_some());
+    for transport in TRANSPORTS {
+        let settings = [("transport", transport), ("serializable", "true")];
+        let mut serializable = client("etcd-kv", with_settings(options(&members), &settings)).await;
+        assert_eq!(read(&mut serializable, 0).await, None, "{transport}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_operation_on_a_member_that_died_is_a_connection_failure() {
-    let mut cluster = EtcdCluster::start(1);
-    let mut client = etcd_kv().client(options(&cluster.members)).await.unwrap();
-    until(&mut client, |roles| count(roles, Role::Leader) == 1).await;
-    assert_eq!(client.operate().await.unwrap().failure, None);
-    cluster.kill(0);
-    for _ in 0..2 {
-        let failure = client.operate().await.unwrap().failure;
-        assert!(matches!(failure, Some(Failure::Connection(_))), "{failure:?}");
+    for transport in TRANSPORTS {
+        let (mut cluster, mut client) = alone(transport).await;
+        assert_eq!(write(&mut client, 1).await, None);
+        cluster.kill(0);
+        for _ in 0..2 {
+            let failure = write(&mut client, 1).await;
+            assert!(is_connection(failure.as_ref()), "{transport}: {failure:?}");
+        }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_etcd_is_told_in_its_own_words_and_the_next_operation_succeeds() {
+    for transport in TRANSPORTS {
+        let (cluster, mut small) = alone(transport).await;
+        // Larger than etcd takes, not larger than its gRPC takes.
+        let value_bytes = 1_600 << 10;
+        let mut large =
+            client("etcd-kv", ClientOptions { value_bytes, ..through(transport, &cluster.members) }).await;
+        let words = server_words(write(&mut large, 1).await);
+        assert_eq!(words, "etcdserver: request is too large", "{transport}");
+        let said = large.fill(7, 1).await.unwrap_err().to_string();
+        assert_eq!(said, "plugin etcd-kv cannot fill: key 7: etcdserver: request is too large");
+        assert_eq!([read(&mut large, 1).await, write(&mut small, 1).await], [None, None]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_errors_are_understood_in_trailers_and_without_a_body() {
+    const NO_LEADER: &[(&str, &str)] = &[("grpc-status", "14"), ("grpc-message", "etcdserver: no%20leader")];
+    let in_headers = Answer { headers: NO_LEADER, ..Answer::default() };
+    let in_trailers = Answer { trailers: NO_LEADER, ..Answer::default() };
+    for answer in [in_headers, in_trailers] {
+        let (member, accepted) = http2_member(answer).await;
+        let mut client = client("etcd-kv", options(&[member])).await;
+        for _ in 0..3 {
+            assert_eq!(server_words(write(&mut client, 1).await), "etcdserver: no leader");
+        }
+        assert_eq!(count(&client.roles().await.unwrap(), Role::Unknown), 1);
+        assert_eq!(accepted.count(), 1, "an error in an answer is no reason for a new connection");
+    }
+    let (member, _) = http2_member(Answer { status: 503, ..Answer::default() }).await;
+    let mut client = client("etcd-kv", options(&[member])).await;
+    assert_eq!(server_words(read(&mut client, 1).await), "status 503");
 }
 
 #[tokio::test]
 async fn settings_that_are_wrong_are_refused_in_one_line() {
     let member = Member { name: "nobody".to_owned(), address: free_addresses(1)[0] };
-    let plugin = etcd_kv();
-    let setting = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
-    let refused = async |change: ClientOptions| plugin.client(change).await.err().unwrap().to_string();
     let given = options(&[member]);
-    let unknown = refused(ClientOptions { settings: setting("serialisable", "true"), ..given.clone() }).await;
+    let with = |name: &str, value: &str| with_settings(given.clone(), &[(name, value)]);
     assert_eq!(
-        unknown,
-        r#"plugin etcd-kv cannot start: unknown setting "serialisable": known are serializable"#
+        refused("etcd-kv", with("serialisable", "true")).await,
+        r#"plugin etcd-kv cannot start: unknown setting "serialisable": known are transport, serializable"#
     );
-    let value = refused(ClientOptions { settings: setting("serializable", "yes"), ..given.clone() }).await;
+    let value = refused("etcd-kv", with("serializable", "yes")).await;
     assert!(value.contains("true or false"), "{value}");
-    let share = refused(ClientOptions { read_share: 1.5, ..given.clone() }).await;
-    assert!(share.contains("0.0 to 1.0"), "{share}");
-    // Nobody answers, so nothing is known; that is not an error.
-    let mut client = plugin.client(given).await.unwrap();
-    assert_eq!(count(&client.roles().await.unwrap(), Role::Unknown), 1);
+    let transport = refused("etcd-kv", with("transport", "http")).await;
+    assert!(transport.contains("grpc or gateway"), "{transport}");
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_down_has_no_roles_and_that_is_no_error() {
+    let members = [Member { name: "nobody".to_owned(), address: free_addresses(1)[0] }];
+    for transport in TRANSPORTS {
+        let mut client = client("etcd-kv", through(transport, &members)).await;
+        assert_eq!(count(&client.roles().await.unwrap(), Role::Unknown), 1);
+        let cleaned = client.clean().await.unwrap_err().to_string();
+        assert!(cleaned.contains("cannot clean: connection failed"), "{cleaned}");
+        assert!(matches!(read(&mut client, 1).await, Some(Failure::Connection(_))));
+    }
 }

@@ -1,4 +1,4 @@
-//! Plugins as the daemon runs them: the ones that ship, against a real etcd, and hostile ones.
+//! Plugins as the daemon runs them: the ones that ship, against real servers and odd ones.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::indexing_slicing,
@@ -8,8 +8,14 @@
 )]
 
 mod built;
+mod clients;
 mod etcd_cluster;
 mod etcd_kv;
-mod hostile;
+mod http;
 mod members;
+mod redis;
+mod redis_server;
+mod servers;
+mod streams;
+mod tcp_echo;
 mod window;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use faultd_plugin_host::{Direction, Effect, Plan, PluginEngine, Rule, Schedule};
+use faultd_plugin_host::{Direction, Effect, Observation, Plan, PluginEngine, Rule, Schedule};
 
 use crate::built::shipped;
 
@@ -29,7 +29,10 @@ async fn start(plan: Plan) -> Schedule {
 
 /// At `second`: do exactly the rules of the plan hold, and when is the plugin asked again?
 async fn decide(schedule: &mut Schedule, second: u64) -> (bool, Option<u64>) {
-    let decision = schedule.decide(Duration::from_secs(second)).await.unwrap();
+    let decision = schedule
+        .decide(Observation { now: Duration::from_secs(second), ..Default::default() })
+        .await
+        .unwrap();
     assert!(decision.active.is_empty() || decision.active == rules(), "{decision:?}");
     (!decision.active.is_empty(), decision.ask_again_at.map(|time| time.as_secs()))
 }

@@ -170,7 +170,8 @@ impl System {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 1010")]
         let operations = operations.round() as u64;
         let mean = Duration::from_millis(10_000 / operations.max(1));
-        let latency = Latency { mean, p50: mean, p95: mean * 2, p99: mean * 3, p999: mean * 4, max: mean * 5 };
+        let latency =
+            Latency { mean, p50: mean, p95: mean * 2, p99: mean * 3, p999: mean * 4, max: mean * 5 };
         let number = u32::try_from(number).unwrap_or(u32::MAX);
         Second { number, operations, failures: 0, latency: (operations > 0).then_some(latency) }
     }

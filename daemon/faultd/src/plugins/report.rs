@@ -17,7 +17,9 @@ impl Plugins {
         for name in self.names().await {
             found.push(match self.bytes(&name).await {
                 Ok(bytes) => status(&name, &bytes),
-                Err(problem) => PluginStatus { name, problem: Some(problem.to_string()), ..PluginStatus::default() },
+                Err(problem) => {
+                    PluginStatus { name, problem: Some(problem.to_string()), ..PluginStatus::default() }
+                }
             });
         }
         found

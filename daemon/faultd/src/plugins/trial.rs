@@ -107,7 +107,9 @@ impl Plugins {
         &self,
         name: &str,
         bytes: Vec<u8>,
-        load: impl FnOnce(&faultd_plugin_host::PluginEngine, &str, &[u8]) -> Result<T, PluginError> + Send + 'static,
+        load: impl FnOnce(&faultd_plugin_host::PluginEngine, &str, &[u8]) -> Result<T, PluginError>
+        + Send
+        + 'static,
     ) -> Result<T, String> {
         let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
         let loaded = tokio::task::spawn_blocking(move || load(&shared.engine, &name, &bytes)).await;
@@ -130,7 +132,8 @@ fn broken(name: Option<&str>, size: usize, problem: String) -> CheckReport {
 }
 
 fn nobody(request: &CheckRequest) -> ClientOptions {
-    let member = |name: &str| Member { name: name.to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 9)) };
+    let member =
+        |name: &str| Member { name: name.to_owned(), address: SocketAddr::from(([127, 0, 0, 1], 9)) };
     ClientOptions {
         members: ["node0", "node1", "node2"].map(member).into(),
         serving: 0,

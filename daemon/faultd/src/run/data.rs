@@ -9,7 +9,10 @@ use faultd_plugin_host::{DriverPlugin, PluginError};
 use futures_util::future::try_join_all;
 use tokio::time::timeout;
 
-use super::{load::{Client, workload}, spec::RunSpec};
+use super::{
+    load::{Client, workload},
+    spec::RunSpec,
+};
 use crate::cluster::Cluster;
 
 /// Keys that a client writes in one go: enough that the calls cost nothing, few enough to stop soon.

@@ -357,10 +357,7 @@ impl Injection<'_> {
         self.record.fault_event_at(commanded_ns, EventKind::FaultCleared, event);
     }
 
-    async fn resolve(
-        &mut self,
-        target: &str,
-    ) -> Result<(String, ResolvedTarget, Role), InjectionError> {
+    async fn resolve(&mut self, target: &str) -> Result<(String, ResolvedTarget, Role), InjectionError> {
         let roles = self.observer.roles().await?;
         let (member, role) = self.cluster.member(target, &roles)?;
         Ok((member.name.clone(), member.target.clone(), role))

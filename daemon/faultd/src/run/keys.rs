@@ -75,7 +75,11 @@ fn as_float(count: u64) -> f64 {
 
 /// The key of a rank, 1 to `count`: popular keys are spread over all of them, not side by side. Multiplying by
 /// an odd number that shares no factor with the count would be a permutation; a hash is what YCSB does, too.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank is a whole number from 1 on")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rank is a whole number from 1 on"
+)]
 fn scattered(rank: f64, count: u64) -> u64 {
     let mixed = (rank as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);

@@ -184,7 +184,11 @@ fn check_settings(request: &RunRequest) -> Result<(), RunSpecError> {
         }
         let longest = settings.iter().map(|(name, value)| name.len() + value.len()).max().unwrap_or_default();
         if longest > LONGEST_SETTING {
-            return Err(out_of_range("a setting's length", &longest, format!("0 to {LONGEST_SETTING} bytes")));
+            return Err(out_of_range(
+                "a setting's length",
+                &longest,
+                format!("0 to {LONGEST_SETTING} bytes"),
+            ));
         }
     }
     Ok(())

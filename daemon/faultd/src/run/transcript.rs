@@ -114,7 +114,8 @@ mod tests {
         let latency = Latency { mean: time, p50: time, p95: time, p99: time, p999: time, max: time };
         let second = Second { number: 3, operations: 10, failures: 1, latency: Some(latency) };
         let member = ClusterMember { name: "etcd0".into(), role: Role::Leader, serves_clients: true };
-        let finding = Finding { name: "x".into(), value: 0.1 + 0.2, low: 0.1, high: 1e-300, unit: String::new() };
+        let finding =
+            Finding { name: "x".into(), value: 0.1 + 0.2, low: 0.1, high: 1e-300, unit: String::new() };
         Exchange {
             observation: Observation {
                 now: Duration::from_secs(10),
