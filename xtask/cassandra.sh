@@ -72,8 +72,6 @@ file_cache_size: 32MiB
 networking_cache_size: 16MiB
 concurrent_reads: 4
 concurrent_writes: 4
-authenticator: AllowAllAuthenticator
-authorizer: AllowAllAuthorizer
 YAML
     printf '%s\n' "$@"
 }
