@@ -147,7 +147,7 @@ impl CassandraClient {
     fn wait_for_agreement(&mut self) -> Result<(), String> {
         let serving = self.serving;
         for member in (0..self.member_count).filter(|member| *member != serving) {
-            if let Err(failure) = self.connect(member).map(|session| drop(session)) {
+            if let Err(failure) = self.connect(member).map(drop) {
                 let reason = text(&failure.into_failure());
                 log(Level::Warning, &format!("member {member} is not waited for: {reason}"));
                 continue;
