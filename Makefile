@@ -8,12 +8,14 @@ ifndef V
 export CARGO_TERM_QUIET := true
 endif
 
-.PHONY: help demo test bench fuzz build guests check clean setup-demo setup-test setup-fuzz
+.PHONY: help demo test test-cassandra bench fuzz build guests check clean
+.PHONY: setup-demo setup-test setup-fuzz setup-cassandra
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    set up, build, and run the main job on a real etcd cluster (root or sudo)'
 	@echo 'make test    set up, build, and run every test (root or sudo)'
+	@echo 'make test-cassandra  fetch a Cassandra and run what is tested on three members of it (root or sudo)'
 	@echo 'make bench   measure the datapath on this kernel and a second one, into target/bench/ (root or sudo)'
 	@echo 'make fuzz    let every fuzz target run for 20 s (SECONDS=N for longer)'
 	@echo 'make build   eBPF programs, plugins, daemon and command line, into target/'
@@ -26,6 +28,14 @@ demo: setup-demo build
 # The tests build the daemon themselves, with what they add to it.
 test: setup-test guests
 	@$(step) --last 'running the tests' cargo xtask test
+
+# Not part of `make test`: it downloads 70 MB of Cassandra, and its members want 3 GB of memory.
+# One test at a time: each has a cluster on the same addresses. A quiet cargo would not name the tests.
+test-cassandra: setup-cassandra
+	@$(step) 'building the plugins' cargo xtask plugins
+	@$(step) 'fetching Cassandra' xtask/cassandra.sh fetch
+	@CARGO_TERM_QUIET=false $(step) --last 'testing on a real Cassandra' cargo test --release \
+		--package faultd-plugin-host --test cassandra -- --ignored --test-threads=1
 
 bench: setup-test guests
 	@$(step) --last 'measuring the datapath' cargo xtask bench
@@ -50,6 +60,9 @@ setup-demo:
 
 setup-test:
 	@$(step) 'looking for what the tests need' xtask/setup.sh test
+
+setup-cassandra:
+	@$(step) 'looking for what Cassandra needs' xtask/setup.sh cassandra
 
 setup-fuzz:
 	@$(step) 'looking for what fuzzing needs' xtask/setup.sh fuzz

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs what is missing to build and run faultd, and nothing that is there already.
 #
-#     setup.sh demo     what `make demo` needs: compilers, a linker for eBPF, etcd
-#     setup.sh test     and what `make test` needs: Prometheus, Redis, a container engine, a second kernel
-#     setup.sh fuzz     what `make demo` needs, and a C++ compiler for libFuzzer
+#     setup.sh demo         what `make demo` needs: compilers, a linker for eBPF, etcd
+#     setup.sh test         and what `make test` needs: Prometheus, Redis, a container engine, a second kernel
+#     setup.sh fuzz         what `make demo` needs, and a C++ compiler for libFuzzer
+#     setup.sh cassandra    what `make demo` needs, and Java 17 and Maven to fetch and run a Cassandra
 #
 # Debian packages are named before they are installed, and no service of theirs is started or enabled.
 # A second call only looks. Nothing is configured outside the packages and target/tools of this folder.
@@ -52,6 +53,12 @@ want_for_demo() {
 want_for_fuzz() {
     want_for_demo
     program g++ g++
+}
+
+want_for_cassandra() {
+    want_for_demo
+    packages openjdk-17-jre-headless
+    program mvn maven
 }
 
 want_for_test() {
@@ -157,8 +164,8 @@ install_bpf_linker() {
 }
 
 case ${1:-} in
-    demo | fuzz | test) "want_for_$1" ;;
-    *) echo "usage: setup.sh demo|fuzz|test" >&2; exit 2 ;;
+    demo | fuzz | test | cassandra) "want_for_$1" ;;
+    *) echo "usage: setup.sh demo|fuzz|test|cassandra" >&2; exit 2 ;;
 esac
 install_wanted
 install_bpf_linker

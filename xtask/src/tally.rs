@@ -27,8 +27,8 @@ impl Tally {
         if let Some(summary) = line.strip_prefix("test result: ") {
             self.passed += number_before(summary, "passed");
             self.failed += number_before(summary, "failed");
-        } else if let Some(name) = ignored_test(line) {
-            self.skip(&format!("{name}: ignored"));
+        } else if let Some(skip) = ignored_test(line) {
+            self.skip(&skip);
         }
     }
 
@@ -100,12 +100,20 @@ fn number_before(summary: &str, word: &str) -> u64 {
     pair.and_then(|pair| pair.first()?.parse().ok()).unwrap_or(0)
 }
 
-/// The name in "test NAME ... ignored" and "test NAME ... ignored, REASON".
+/// What is skipped in "test NAME ... ignored" and "test NAME ... ignored, REASON".
 ///
-/// What is "started by" other tests as a process of its own is no test, though libtest must think so.
-fn ignored_test(line: &str) -> Option<&str> {
+/// What is "started by" other tests as a process of its own is no test, though libtest must think so. What says
+/// that it is optional has a target of its own in the Makefile.
+fn ignored_test(line: &str) -> Option<String> {
     let (name, outcome) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
-    (outcome.starts_with("ignored") && !outcome.starts_with("ignored, started by")).then_some(name)
+    match outcome.strip_prefix("ignored")?.strip_prefix(", ") {
+        Some(reason) if reason.starts_with("started by") => None,
+        Some(reason) => match reason.strip_prefix("optional: ") {
+            Some(reason) => Some(format!("optional: {name}: {reason}")),
+            None => Some(format!("{name}: ignored")),
+        },
+        None => Some(format!("{name}: ignored")),
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +125,17 @@ mod tests {
 
     fn remarks(tally: &Tally) -> Vec<String> {
         tally.remarks().collect()
+    }
+
+    #[test]
+    fn what_is_ignored_as_optional_is_no_reason_to_fail() {
+        let mut tally = Tally::default();
+        tally.read("test three::a ... ignored, optional: needs a Cassandra");
+        assert!(tally.is_good(true));
+        assert_eq!(tally.remarks().collect::<Vec<_>>(), ["skipped: three::a: needs a Cassandra"]);
+        tally.read("test three::b ... ignored, slow");
+        assert!(!tally.is_good(true));
+        assert_eq!(tally.to_string(), "0 passed, 0 failed, 2 skipped");
     }
 
     #[test]
