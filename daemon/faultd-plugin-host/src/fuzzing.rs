@@ -1,6 +1,7 @@
 //! The door for fuzz targets: parsers of bytes that come from outside, one function each. It says whether
 //! something was read out of the bytes, and panics where it is not what it must be.
 
+use faultd_plugin_manifest::Manifest;
 use hyper::header::HOST;
 
 use crate::{
@@ -34,13 +35,27 @@ pub fn plugin_request(bytes: &[u8]) -> bool {
     true
 }
 
+/// A `plugin.toml`: what is let through is written and read back as it was.
+pub fn plugin_manifest(bytes: &[u8]) -> bool {
+    // The bytes as a component, too: there is no manifest in them, or one that is read.
+    let _ = faultd_plugin_manifest::extract(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok(manifest) = Manifest::parse(text) else { return false };
+    assert!(!manifest.id.is_empty() && manifest.id.len() <= 64, "{}", manifest.id);
+    let component = faultd_plugin_manifest::embed(b"\0asm\x0d\0\x01\0", text);
+    let again = component.and_then(|component| faultd_plugin_manifest::extract(&component));
+    assert_eq!(again.as_ref(), Ok(&manifest));
+    true
+}
+
 #[cfg(test)]
 mod tests {
-    use super::plugin_request;
+    use super::{plugin_manifest, plugin_request};
     use faultd_testkit::seeds::exercise;
 
     #[test]
     fn no_bytes_break_the_readers_of_this_crate() {
         exercise("plugin_request", plugin_request);
+        exercise("plugin_manifest", plugin_manifest);
     }
 }

@@ -7,7 +7,10 @@ use serde_json::{Map, Value};
 use crate::{
     fault::{FaultSpec, Selection},
     lab::{description::LabDescription, record::LabRecord},
-    run::spec::RunSpec,
+    run::{
+        spec::RunSpec,
+        transcript::{self, Transcript},
+    },
 };
 
 /// A request for a fault, written as JSON, on the way that one from the bus takes: what is let through is
@@ -74,15 +77,29 @@ pub fn lab_record(bytes: &[u8]) -> bool {
     true
 }
 
+/// `schedule.jsonl`, as it was written, or as somebody else has it replayed.
+pub fn schedule_transcript(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let Ok((opening, exchanges)) = transcript::read(text) else { return false };
+    let mut written = Vec::new();
+    let mut again = Transcript::begin(&mut written, &opening);
+    exchanges.iter().for_each(|exchange| again.exchange(exchange));
+    assert_eq!(again.failure(), None);
+    let written = String::from_utf8_lossy(&written);
+    assert!(transcript::read(&written).is_ok_and(|read| read == (opening, exchanges)));
+    true
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{fault_request, lab_description, lab_record, peers, run_request};
+    use super::{fault_request, lab_description, lab_record, peers, run_request, schedule_transcript};
     use faultd_testkit::seeds::exercise;
 
     #[test]
     fn no_bytes_break_the_readers_of_this_crate() {
         exercise("fault_request", fault_request);
         exercise("run_request", run_request);
+        exercise("schedule_transcript", schedule_transcript);
         exercise("peers", peers);
         exercise("lab_description", lab_description);
         exercise("lab_record", lab_record);
