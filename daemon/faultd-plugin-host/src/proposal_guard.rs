@@ -13,6 +13,8 @@ pub(crate) struct ProposalGuard {
     limits: FaultLimits,
     /// Targets that the operator allows.
     policy: FaultLimits,
+    /// When the run is over.
+    end: Duration,
     /// For how long faults have held, up to the last call.
     held: Duration,
     last_call: Duration,
@@ -20,8 +22,8 @@ pub(crate) struct ProposalGuard {
 }
 
 impl ProposalGuard {
-    pub(crate) fn new(limits: FaultLimits, policy: FaultLimits) -> Self {
-        Self { limits, policy, held: Duration::ZERO, last_call: Duration::ZERO, holds: false }
+    pub(crate) fn new(limits: FaultLimits, policy: FaultLimits, end: Duration) -> Self {
+        Self { limits, policy, end, held: Duration::ZERO, last_call: Duration::ZERO, holds: false }
     }
 
     /// Refuses what goes beyond the limits. A decision under which faults would hold for too long is made to
@@ -48,7 +50,7 @@ impl ProposalGuard {
         let up = now.saturating_add(left);
         decision.ask_again_at = match decision.ask_again_at {
             Some(at) => Some(at.min(up)),
-            None => (up < Duration::from_secs(u64::from(u32::MAX))).then_some(up),
+            None => (up < self.end).then_some(up),
         };
         Ok(())
     }
@@ -108,6 +110,8 @@ mod tests {
     use super::*;
     use crate::schedule::Direction;
 
+    const END: Duration = Duration::from_secs(1000);
+
     fn decision(target: &str, effects: Vec<Effect>) -> Decision {
         let rule = Rule { target: target.to_owned(), direction: Direction::Egress, effects };
         Decision { active: vec![rule], ask_again_at: None, end_run: false, findings: Vec::new() }
@@ -126,13 +130,13 @@ mod tests {
     }
 
     fn refusal(mut decision: Decision) -> String {
-        let mut guard = ProposalGuard::new(limits(), FaultLimits::widest());
+        let mut guard = ProposalGuard::new(limits(), FaultLimits::widest(), END);
         guard.check(Duration::ZERO, &mut decision).unwrap_err()
     }
 
     #[test]
     fn what_is_within_the_manifest_passes() {
-        let mut guard = ProposalGuard::new(limits(), FaultLimits::widest());
+        let mut guard = ProposalGuard::new(limits(), FaultLimits::widest(), END);
         let effects = vec![Effect::Delay(Duration::from_millis(100)), Effect::Loss(0.5)];
         assert_eq!(guard.check(Duration::ZERO, &mut decision("leader", effects)), Ok(()));
     }
@@ -154,7 +158,7 @@ mod tests {
     #[test]
     fn the_operator_may_allow_fewer_targets() {
         let policy = FaultLimits { targets: vec!["etcd0".to_owned()], ..FaultLimits::widest() };
-        let mut guard = ProposalGuard::new(limits(), policy);
+        let mut guard = ProposalGuard::new(limits(), policy, END);
         assert!(guard.check(Duration::ZERO, &mut decision("etcd1", vec![])).is_err());
         assert!(guard.check(Duration::ZERO, &mut decision("etcd0", vec![])).is_ok());
     }
@@ -162,7 +166,7 @@ mod tests {
     #[test]
     fn faults_hold_no_longer_than_the_manifest_says_all_in_all() {
         let seconds = Duration::from_secs;
-        let mut guard = ProposalGuard::new(limits(), FaultLimits::widest());
+        let mut guard = ProposalGuard::new(limits(), FaultLimits::widest(), END);
         let mut first = decision("leader", vec![]);
         guard.check(seconds(0), &mut first).unwrap();
         assert_eq!(first.ask_again_at, Some(seconds(10)));

@@ -278,7 +278,7 @@ impl SchedulePlugin {
         instance.begin()?;
         let guest = self.linked.instantiate_async(&mut instance.store).await;
         let guest = instance.end("start", guest)?;
-        let guard = ProposalGuard::new(self.fault_limits(), self.policy.clone());
+        let guard = ProposalGuard::new(self.fault_limits(), self.policy.clone(), plan.duration);
         let mut schedule = Schedule { instance, guest, needs: Needs::default(), guard };
         schedule.begin(&plan.into()).await?;
         Ok(schedule)

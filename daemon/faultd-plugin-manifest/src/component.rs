@@ -40,22 +40,23 @@ pub fn extract(component: &[u8]) -> Result<Manifest, ManifestError> {
 
 /// Sections of modules and components inside of this one are not its own.
 fn section(component: &[u8]) -> Result<&[u8], ManifestError> {
-    let mut found = None;
+    let mut found = Vec::new();
     let mut depth = 0_u32;
     for payload in Parser::new(0).parse_all(component) {
         match payload.map_err(|error| ManifestError::NotAComponent(error.message().to_owned()))? {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::CustomSection(section) if depth == 1 && section.name() == SECTION => {
-                if found.replace(section.data()).is_some() {
-                    return Err(ManifestError::NotOne);
-                }
+                found.push(section.data());
             }
             _ => {}
         }
     }
-    let found = found.ok_or(ManifestError::Missing)?;
-    if found.len() > LONGEST_MANIFEST { Err(ManifestError::NotOne) } else { Ok(found) }
+    match found.as_slice() {
+        [] => Err(ManifestError::Missing),
+        [only] if only.len() <= LONGEST_MANIFEST => Ok(only),
+        _ => Err(ManifestError::NotOne),
+    }
 }
 
 /// An unsigned LEB128 number.

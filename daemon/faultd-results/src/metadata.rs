@@ -201,6 +201,19 @@ impl Metadata {
         }
     }
 
+    /// The different backends of the faults, each with its reason, in the order in which they came.
+    #[must_use]
+    pub fn backends(&self) -> Vec<(&str, &str)> {
+        let mut backends = Vec::new();
+        for fault in self.faults.iter().filter_map(|fault| fault.resolved.as_ref()) {
+            let backend = (fault.backend.as_str(), fault.backend_reason.as_str());
+            if !backends.contains(&backend) {
+                backends.push(backend);
+            }
+        }
+        backends
+    }
+
     /// The text of `metadata.txt`.
     #[must_use]
     pub fn to_text(&self) -> String {
@@ -221,10 +234,8 @@ impl Metadata {
         ];
         lines.extend(self.members.iter().map(|member| ("member", member_in_words(member))));
         lines.push(("fault", self.faults_in_words()));
-        let resolved = self.faults.iter().filter_map(|fault| fault.resolved.as_ref());
-        lines.extend(
-            resolved.map(|fault| ("backend", format!("{}: {}", fault.backend, fault.backend_reason))),
-        );
+        let backends = self.backends();
+        lines.extend(backends.iter().map(|(name, reason)| ("backend", format!("{name}: {reason}"))));
         lines.extend([
             (
                 "load",

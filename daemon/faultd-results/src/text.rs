@@ -21,8 +21,8 @@ pub fn summary(metadata: &Metadata, summary: &Summary, folder: &str) -> String {
         line(&mut text, "tainted", reason);
     }
     line(&mut text, "fault", &metadata.faults_in_words());
-    for fault in metadata.faults.iter().filter_map(|fault| fault.resolved.as_ref()) {
-        line(&mut text, "backend", &format!("{} ({})", fault.backend, fault.backend_reason));
+    for (backend, reason) in metadata.backends() {
+        line(&mut text, "backend", &format!("{backend} ({reason})"));
     }
     line(&mut text, "output", folder);
     text.push('\n');

@@ -167,7 +167,7 @@ async fn settings_that_are_wrong_are_refused_in_one_line() {
     let with = |name: &str, value: &str| with_settings(given.clone(), &[(name, value)]);
     assert_eq!(
         refused("etcd-kv", with("serialisable", "true")).await,
-        r#"plugin etcd-kv cannot start: unknown setting "serialisable": known are transport, serializable"#
+        r#"plugin etcd-kv does not take that: unknown setting "serialisable": known are transport, serializable"#
     );
     let value = refused("etcd-kv", with("serializable", "yes")).await;
     assert!(value.contains("true or false"), "{value}");

@@ -8,7 +8,7 @@ use crate::servers::silent;
 
 /// A client that opens a connection to the member of a key's number with each operation.
 async fn opener(member: Member) -> DriverClient {
-    let component = fixture("driver", include_str!("fixtures/opens-streams.wat"));
+    let component = fixture("opener", include_str!("fixtures/opens-streams.wat"));
     let plugin = PluginEngine::new().unwrap().load_driver("opener", &component).unwrap();
     plugin.client(options(&[member])).await.unwrap()
 }

@@ -54,7 +54,7 @@ impl OperationSource {
     }
 
     /// The next operation.
-    pub fn next(&mut self) -> Operation {
+    pub fn draw(&mut self) -> Operation {
         let key = match &mut self.keys {
             Keys::Uniform => self.random.random_range(0..self.count),
             Keys::Zipfian(zipf) => scattered(zipf.sample(&mut self.random), self.count),
@@ -99,7 +99,7 @@ mod tests {
     fn shares(distribution: KeyDistribution) -> Vec<u32> {
         let mut source = source(distribution, 0.5);
         let mut counts: HashMap<u64, u32> = HashMap::new();
-        (0..100_000).for_each(|_| *counts.entry(source.next().key).or_default() += 1);
+        (0..100_000).for_each(|_| *counts.entry(source.draw().key).or_default() += 1);
         assert!(counts.keys().all(|key| *key < 1000));
         let mut counts: Vec<u32> = counts.into_values().collect();
         counts.sort_unstable_by(|left, right| right.cmp(left));
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn sequential_clients_take_turns() {
         let mut source = source(KeyDistribution::Sequential, 0.0);
-        let keys: Vec<u64> = (0..101).map(|_| source.next().key).collect();
+        let keys: Vec<u64> = (0..101).map(|_| source.draw().key).collect();
         assert_eq!((keys[0], keys[1], keys[99], keys[100]), (2, 12, 992, 2));
     }
 
@@ -133,12 +133,12 @@ mod tests {
     fn reads_are_as_many_as_asked_for_and_a_seed_repeats_everything() {
         let reads = |ratio| {
             let mut source = source(KeyDistribution::Uniform, ratio);
-            (0..10_000).filter(|_| source.next().reads).count()
+            (0..10_000).filter(|_| source.draw().reads).count()
         };
         assert_eq!((reads(0.0), reads(1.0)), (0, 10_000));
         assert!((4_700..5_300).contains(&reads(0.5)));
         let (mut first, mut second) =
             (source(KeyDistribution::Zipfian, 0.5), source(KeyDistribution::Zipfian, 0.5));
-        assert!((0..100).all(|_| first.next() == second.next()));
+        assert!((0..100).all(|_| first.draw() == second.draw()));
     }
 }

@@ -173,7 +173,7 @@ async fn closed_loop(
 ) -> Result<(), PluginError> {
     loop {
         let began_ns = clock::monotonic_ns();
-        let outcome = driver.operate(operations.next()).await?;
+        let outcome = driver.operate(operations.draw()).await?;
         if counts.count(began_ns, &outcome.operation, outcome.failure.as_ref()) == OperationResult::Error {
             sleep(PAUSE_AFTER_REFUSAL).await;
         }
@@ -196,7 +196,7 @@ async fn open_loop(
         // Late or not: it counts from when it was due.
         let late_ns = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
         let due_ns = clock::monotonic_ns().saturating_sub(late_ns);
-        let outcome = driver.operate(operations.next()).await?;
+        let outcome = driver.operate(operations.draw()).await?;
         counts.count(due_ns, &outcome.operation, outcome.failure.as_ref());
         let Some(next) = due.checked_add(interval) else { return Ok(()) };
         due = next;

@@ -1,3 +1,4 @@
+//! The danger zone of a simulated system, found by the schedule as a run plays it.
 use super::*;
 use faultd_plugin_sdk::random::Random;
 use faultd_plugin_sdk::schedule::{Direction, Effect, Second};
