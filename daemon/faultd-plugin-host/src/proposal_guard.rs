@@ -29,7 +29,14 @@ pub(crate) struct ProposalGuard {
 
 impl ProposalGuard {
     pub(crate) fn new(limits: FaultLimits, policy: FaultLimits) -> Self {
-        Self { limits, policy, held: Duration::ZERO, last_call: Duration::ZERO, holds: false, findings: BTreeSet::new() }
+        Self {
+            limits,
+            policy,
+            held: Duration::ZERO,
+            last_call: Duration::ZERO,
+            holds: false,
+            findings: BTreeSet::new(),
+        }
     }
 
     /// Refuses what goes beyond the limits. A decision under which faults would hold for too long is made to
@@ -132,7 +139,11 @@ fn kind(effect: &Effect) -> EffectKind {
 
 /// Not a number is within nothing.
 fn within(name: &str, given: f64, most: f64, unit: &str) -> Result<(), String> {
-    if given >= 0.0 && given <= most { Ok(()) } else { Err(format!("{name} of {given} {unit}, at most {most} {unit}")) }
+    if given >= 0.0 && given <= most {
+        Ok(())
+    } else {
+        Err(format!("{name} of {given} {unit}, at most {most} {unit}"))
+    }
 }
 
 #[cfg(test)]
@@ -204,7 +215,9 @@ mod tests {
         let mut second = Decision { ask_again_at: Some(seconds(100)), ..decision("leader", vec![]) };
         guard.check(seconds(50), &mut second).unwrap();
         assert_eq!(second.ask_again_at, Some(seconds(56)));
-        assert!(guard.check(seconds(56), &mut decision("leader", vec![])).unwrap_err().contains("more than 10 s"));
+        assert!(
+            guard.check(seconds(56), &mut decision("leader", vec![])).unwrap_err().contains("more than 10 s")
+        );
     }
     #[test]
     fn an_effect_comes_once_in_a_rule() {

@@ -1,6 +1,10 @@
 //! A plugin in another language: the schedule in JavaScript decides as the one in Rust.
 #![forbid(unsafe_code)]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "all of it is test code, also what is outside of the test functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "all of it is test code, also what is outside of the test functions"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,7 +42,8 @@ fn plan(settings: &[(&str, &str)], inject_at: Option<u64>, hold_for: Option<u64>
         Effect::Corrupt(1e-9),
         Effect::Rate(u64::MAX),
     ];
-    let rule = |target: &str, direction| Rule { target: target.to_owned(), direction, effects: effects.clone() };
+    let rule =
+        |target: &str, direction| Rule { target: target.to_owned(), direction, effects: effects.clone() };
     Plan {
         duration: Duration::from_secs(60),
         inject_at: inject_at.map(Duration::from_secs),
@@ -83,7 +88,8 @@ async fn a_schedule_in_javascript_decides_as_the_one_in_rust() {
         println!("{} decisions in {:?}", found.len(), began.elapsed());
         assert_eq!(found, expected, "{:?}", plan.settings);
     }
-    for settings in [&[("period", "15ms")][..], &[("duty", "100%")], &[("period", "soon")], &[("duty", "-1")]] {
+    for settings in [&[("period", "15ms")][..], &[("duty", "100%")], &[("period", "soon")], &[("duty", "-1")]]
+    {
         refused_by_both(&javascript, &rust, &plan(settings, None, None)).await;
     }
     refused_by_both(&javascript, &rust, &plan(&[], Some(60), None)).await;

@@ -13,7 +13,9 @@ use faultd_plugin_host::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{ENGINE, component, hostile_driver, problem, settings, while_others_go_on, with_manifest};
+use crate::support::{
+    ENGINE, component, hostile_driver, problem, settings, while_others_go_on, with_manifest,
+};
 
 const FUEL: u64 = 100_000_000;
 const GET: Operation = Operation { key: 0, reads: true };
@@ -80,7 +82,11 @@ impl Connector for Witness {
     fn connect(&self, address: SocketAddr) -> ConnectFuture {
         self.asked.lock().unwrap().push(address);
         Box::pin(async move {
-            if address.ip().is_loopback() { TcpStream::connect(address).await } else { Err(io::ErrorKind::Other.into()) }
+            if address.ip().is_loopback() {
+                TcpStream::connect(address).await
+            } else {
+                Err(io::ErrorKind::Other.into())
+            }
         })
     }
 }
@@ -162,7 +168,10 @@ async fn a_member_that_does_not_serve_the_client_is_refused_where_the_manifest_s
     assert_eq!(other.connections(), 0);
     assert_eq!(operation(&plugin, "good", &[&serving, &other]).await.unwrap().failure, None);
     // The same plugin with the manifest that allows it.
-    assert_eq!(operation(&hostile_driver(), "other-member", &[&serving, &other]).await.unwrap().failure, None);
+    assert_eq!(
+        operation(&hostile_driver(), "other-member", &[&serving, &other]).await.unwrap().failure,
+        None
+    );
     assert_eq!(other.connections(), 1);
 }
 
@@ -181,7 +190,10 @@ fn an_interface_that_is_not_in_the_manifest_is_not_lent() {
         let changes = [("[\"http1\", \"streams\"]", uses)];
         let bytes = with_manifest(&component("hostile-plugins/hostile-driver"), &changes);
         let found = problem(ENGINE.load_driver("hostile-driver", &bytes).err().unwrap());
-        assert!(matches!(&found, Problem::NotAsInManifest(why) if why.contains("[network] does not name")), "{found}");
+        assert!(
+            matches!(&found, Problem::NotAsInManifest(why) if why.contains("[network] does not name")),
+            "{found}"
+        );
     }
 }
 
@@ -207,9 +219,11 @@ async fn a_path_that_looks_like_an_address_goes_to_the_member_as_a_path() {
 #[tokio::test]
 async fn headers_of_the_host_and_tunnels_are_refused() {
     let server = Server::new().await;
-    for (mode, what) in
-        [("host-header", "it is the host's"), ("header-in-header", "value of header"), ("connect", "bad method")]
-    {
+    for (mode, what) in [
+        ("host-header", "it is the host's"),
+        ("header-in-header", "value of header"),
+        ("connect", "bad method"),
+    ] {
         let found = refusal(mode, &[&server]).await.to_string();
         assert!(found.contains(what), "{mode}: {found}");
     }
@@ -295,17 +309,22 @@ async fn a_seventeenth_kind_of_operation_is_refused() {
 #[tokio::test]
 async fn names_of_operations_that_cannot_be_labels_are_refused() {
     let server = Server::new().await;
-    for (mode, told) in [("bad-name", "operation \"NOT A NAME\""), ("long-name", "xxx\""), ("no-name", "operation \"\"")]
+    for (mode, told) in
+        [("bad-name", "operation \"NOT A NAME\""), ("long-name", "xxx\""), ("no-name", "operation \"\"")]
     {
         let found = problem(operation(&hostile_driver(), mode, &[&server]).await.unwrap_err());
-        assert!(matches!(&found, Problem::BadAnswer { call: "operate", reason } if reason.contains(told)), "{found}");
+        assert!(
+            matches!(&found, Problem::BadAnswer { call: "operate", reason } if reason.contains(told)),
+            "{found}"
+        );
     }
 }
 
 #[tokio::test]
 async fn roles_that_are_too_few_or_too_many_are_refused() {
     let server = Server::new().await;
-    for (mode, told) in [("no-roles", "0 roles for 1 members"), ("many-roles", "100000 roles for 1 members")] {
+    for (mode, told) in [("no-roles", "0 roles for 1 members"), ("many-roles", "100000 roles for 1 members")]
+    {
         let found = while_others_go_on(async {
             let mut client = client_of(&hostile_driver(), mode, &[&server]).await;
             problem(client.roles().await.unwrap_err())
@@ -321,7 +340,10 @@ async fn an_error_of_many_lines_is_cut_to_one() {
     let mut client = client_of(&hostile_driver(), "long-error", &[&server]).await;
     for _ in 0..2 {
         let found = problem(client.roles().await.unwrap_err());
-        assert!(matches!(&found, Problem::Failed { call: "roles", message } if message.len() <= 500), "{found}");
+        assert!(
+            matches!(&found, Problem::Failed { call: "roles", message } if message.len() <= 500),
+            "{found}"
+        );
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files that are no plugins of this contract.
 
-use faultd_plugin_host::manifest::{self, ManifestError, World};
 use faultd_plugin_host::Problem;
+use faultd_plugin_host::manifest::{ManifestError, World};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -66,21 +66,21 @@ fn a_component_that_is_cut_off_anywhere_is_refused() {
     }
 }
 
+/// Damage to data, or to names for people, makes a plugin that decides something else; to code, one that is refused.
 #[test]
-fn a_damaged_component_is_refused() {
+fn a_damaged_component_is_refused_or_is_a_plugin() {
     let whole = window();
-    for begin in (8..whole.len() - 2_000).step_by(whole.len() / 16) {
+    let places = (8..whole.len() - 2_000).step_by(whole.len() / 16);
+    let mut refused = 0;
+    for place in places {
         let mut damaged = whole.clone();
-        damaged[begin..begin + 100].fill(0xff);
-        let found = ENGINE.load_schedule("window", &damaged);
-        // Damage to data, or to names for people, makes a plugin that decides something else.
-        if let Err(error) = found {
-            problem(error);
+        damaged[place..place + 100].fill(0xff);
+        if let Err(error) = ENGINE.load_schedule("window", &damaged) {
+            assert!(matches!(problem(error), Problem::NotAComponent(_)));
+            refused += 1;
         }
     }
-    let mut damaged = whole;
-    damaged[100..200].fill(0xff);
-    assert!(matches!(schedule_problem(&damaged), Problem::NotAComponent(_)));
+    assert!(refused > 4, "{refused}");
 }
 
 #[test]
@@ -121,13 +121,16 @@ fn another_version_of_the_contract_is_told() {
         ));
         let found = schedule_problem(&with_plain_manifest(&bare, "window", World::Schedule));
         assert!(matches!(found, Problem::Incompatible(_)), "{found}");
-        assert!(found.to_string().starts_with("was built for another version of the plugin interface than 0.2"));
+        assert!(
+            found.to_string().starts_with("was built for another version of the plugin interface than 0.2")
+        );
     }
 }
 
 #[test]
 fn an_export_of_another_shape_is_told() {
-    let bare = text(r#"(component (instance $none) (export "faultd:plugin/scheduler@0.2.0" (instance $none)))"#);
+    let bare =
+        text(r#"(component (instance $none) (export "faultd:plugin/scheduler@0.2.0" (instance $none)))"#);
     let found = schedule_problem(&with_plain_manifest(&bare, "window", World::Schedule));
     assert!(matches!(found, Problem::Incompatible(_)), "{found}");
 }

@@ -63,7 +63,9 @@ async fn an_endless_loop_is_stopped_and_others_run_meanwhile() {
 #[tokio::test]
 async fn a_deep_recursion_ends_with_the_stack_of_the_plugin() {
     let found = misdeed("deep-recursion").await;
-    assert!(matches!(&found, Problem::Crashed { call: "decide", .. }), "{found}");
+    // Whichever is used up first: the stack of the engine, or the one that the compiler keeps in the memory.
+    let is_told = |trap: &str| trap.contains("call stack exhausted") || trap.contains("out of bounds");
+    assert!(matches!(&found, Problem::Crashed { call: "decide", trap } if is_told(trap)), "{found}");
 }
 
 #[tokio::test]
@@ -108,7 +110,10 @@ async fn a_refusal_of_thousands_of_lines_is_cut_to_one() {
     let plugin = hostile_schedule();
     let started = while_others_go_on(plugin.start(plan(settings("start-refuses-at-length")))).await;
     let found = problem(started.err().unwrap());
-    assert!(matches!(&found, Problem::Failed { call: "start", message } if message.starts_with("no no ")), "{found}");
+    assert!(
+        matches!(&found, Problem::Failed { call: "start", message } if message.starts_with("no no ")),
+        "{found}"
+    );
 }
 
 #[tokio::test]
@@ -185,13 +190,16 @@ async fn numbers_that_are_no_share_are_refused() {
         [("NaN", "NaN"), ("-0.1", "-10"), ("-inf", "-inf"), ("inf", "inf"), ("1e300", "1000"), ("0.51", "51")]
     {
         let reason = beyond(&format!("loss:{number}")).await;
-        assert!(reason.starts_with(&format!("loss of {told}")) && reason.ends_with("at most 50 %"), "{reason}");
+        assert!(
+            reason.starts_with(&format!("loss of {told}")) && reason.ends_with("at most 50 %"),
+            "{reason}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_delay_beyond_the_manifest_is_refused() {
-    assert_eq!(beyond("delay-ns:100000001").await, "delay of 100.000001 ms, at most 100 ms");
+    assert_eq!(beyond("delay-ns:101000000").await, "delay of 101 ms, at most 100 ms");
     let reason = beyond(&format!("delay-ns:{}", u64::MAX)).await;
     assert!(reason.ends_with("at most 100 ms"), "{reason}");
 }

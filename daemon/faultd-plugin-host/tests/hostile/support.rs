@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use faultd_plugin_host::manifest::{self, World};
 use faultd_plugin_host::{
-    Direction, DriverPlugin, Effect, LogLevel, LogSink, Observation, Plan, PluginEngine, PluginError, Problem, Rule,
-    Schedule, SchedulePlugin,
+    Direction, DriverPlugin, Effect, LogLevel, LogSink, Observation, Plan, PluginEngine, PluginError,
+    Problem, Rule, Schedule, SchedulePlugin,
 };
 
 pub(crate) static ENGINE: LazyLock<PluginEngine> = LazyLock::new(|| PluginEngine::new().unwrap());
@@ -15,14 +15,16 @@ static HOSTILE_SCHEDULE: LazyLock<SchedulePlugin> = LazyLock::new(|| {
     let bytes = component("hostile-plugins/hostile-schedule");
     ENGINE.load_schedule("hostile-schedule", &bytes).unwrap()
 });
-static HOSTILE_DRIVER: LazyLock<DriverPlugin> =
-    LazyLock::new(|| ENGINE.load_driver("hostile-driver", &component("hostile-plugins/hostile-driver")).unwrap());
+static HOSTILE_DRIVER: LazyLock<DriverPlugin> = LazyLock::new(|| {
+    ENGINE.load_driver("hostile-driver", &component("hostile-plugins/hostile-driver")).unwrap()
+});
 static WINDOW: LazyLock<SchedulePlugin> =
     LazyLock::new(|| ENGINE.load_schedule("window", &component("plugins/window")).unwrap());
 
 /// What `cargo xtask plugins` built: a path under `target/`, without its ending.
 pub(crate) fn component(name: &str) -> Vec<u8> {
-    let file: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(format!("{name}.wasm"));
+    let file: PathBuf =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target").join(format!("{name}.wasm"));
     std::fs::read(&file)
         .unwrap_or_else(|error| panic!("{}: {error}: run `cargo xtask plugins` first", file.display()))
 }
