@@ -26,6 +26,7 @@ fn load(file: &str, name: &str) -> SchedulePlugin {
 }
 
 /// Builds it, unless it is there and no older than its sources.
+#[expect(clippy::disallowed_methods, reason = "tests may start processes")]
 fn in_javascript() -> SchedulePlugin {
     let script = repository().join("plugins/languages/javascript/build.sh");
     let built = Command::new(&script).output().unwrap();

@@ -2,7 +2,6 @@
 //! All share one engine, as in the daemon.
 #![forbid(unsafe_code)]
 #![expect(
-    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,

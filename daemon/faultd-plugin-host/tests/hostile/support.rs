@@ -35,8 +35,8 @@ pub(crate) fn taken_apart(whole: &[u8]) -> (Vec<u8>, String) {
     let name = whole.windows(SECTION.len()).rposition(|window| window == SECTION).unwrap();
     let text = String::from_utf8(whole[name + SECTION.len()..].to_vec()).unwrap();
     // Before the name: its length, the section's length (of one to five bytes) and the section's kind.
-    let bare = (3..=7).map(|head| &whole[..name - head]);
-    let bare = bare.filter(|bare| manifest::embed(bare, &text).is_ok_and(|again| again == whole)).next_back();
+    let mut bare = (3..=7).map(|head| &whole[..name - head]);
+    let bare = bare.find(|bare| manifest::embed(bare, &text).is_ok_and(|again| again == whole));
     (bare.unwrap().to_vec(), text)
 }
 
