@@ -8,7 +8,7 @@ ifndef V
 export CARGO_TERM_QUIET := true
 endif
 
-.PHONY: help demo test test-cassandra bench fuzz build guests check clean
+.PHONY: help demo test test-cassandra test-javascript bench fuzz build guests check clean
 .PHONY: setup-demo setup-test setup-fuzz setup-cassandra
 .NOTPARALLEL:
 
@@ -16,6 +16,7 @@ help:
 	@echo 'make demo    set up, build, and run the main job on a real etcd cluster (root or sudo)'
 	@echo 'make test    set up, build, and run every test (root or sudo)'
 	@echo 'make test-cassandra  fetch a Cassandra and run what is tested on three members of it (root or sudo)'
+	@echo 'make test-javascript  build a schedule in JavaScript and compare it with the one in Rust (root or sudo)'
 	@echo 'make bench   measure the datapath on this kernel and a second one, into target/bench/ (root or sudo)'
 	@echo 'make fuzz    let every fuzz target run for 20 s (SECONDS=N for longer)'
 	@echo 'make build   eBPF programs, plugins, daemon and command line, into target/'
@@ -36,6 +37,10 @@ test-cassandra: setup-cassandra
 	@$(step) 'fetching Cassandra' xtask/cassandra.sh fetch
 	@CARGO_TERM_QUIET=false $(step) --last 'testing on a real Cassandra' cargo test --release \
 		--package faultd-plugin-host --test cassandra -- --ignored --test-threads=1
+
+test-javascript: setup-demo guests
+	@CARGO_TERM_QUIET=false $(step) --last 'testing a schedule in JavaScript' cargo test --release \
+		--package faultd-plugin-host --test javascript -- --ignored --test-threads=1
 
 bench: setup-test guests
 	@$(step) --last 'measuring the datapath' cargo xtask bench

@@ -22,6 +22,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   ebpf               build the eBPF programs into target/ebpf/faultd-ebpf
   plugins            build the plugins into target/plugins/NAME.wasm
+  embed-manifest COMPONENT PLUGIN_TOML OUT
+                     put a manifest into a component that another tool has made
   test               run every test; the last line is the sum
   bench [PART...]    measure the datapath, or parts of it, on two kernels
   fuzz [SECONDS]     let every fuzz target run for so long
@@ -35,6 +37,9 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["ebpf"] => ebpf::build(),
         ["plugins"] => plugins::build(),
+        ["embed-manifest", component, manifest, output] => {
+            plugins::embed_manifest(component, manifest, output)
+        }
         ["test"] => suite::run(),
         ["bench", parts @ ..] => bench::run(parts),
         ["fuzz"] => fuzz::run(fuzz::SECONDS),

@@ -12,10 +12,13 @@ const SOURCES: [&str; 5] = ["daemon", "ebpf", "fuzz", "plugins", "xtask"];
 const LONGEST_FILE: usize = 600;
 
 /// Which crates of the workspace each may use; tests may use any. What is not listed may use none.
-const EDGES: [(&str, &[&str]); 4] = [
-    ("faultctl", &["faultd-api", "faultd-results"]),
+const EDGES: [(&str, &[&str]); 7] = [
+    ("faultctl", &["faultd-api", "faultd-plugin-build", "faultd-results"]),
     ("faultd", &["faultd-abi", "faultd-api", "faultd-kernel", "faultd-plugin-host", "faultd-results"]),
     ("faultd-kernel", &["faultd-abi"]),
+    ("faultd-plugin-build", &["faultd-plugin-manifest"]),
+    ("faultd-plugin-host", &["faultd-plugin-manifest"]),
+    ("xtask", &["faultd-plugin-build"]),
     ("faultd-testkit", &["faultd-abi", "faultd-api", "faultd-kernel"]),
 ];
 /// What the command line must not carry: it runs without privileges and starts in milliseconds.

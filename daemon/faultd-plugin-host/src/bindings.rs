@@ -6,6 +6,7 @@ pub mod driver {
         path: "../../plugins/wit",
         world: "driver",
         imports: {
+            "faultd:plugin/log.write": trappable,
             "faultd:plugin/http.send": async | trappable,
             "faultd:plugin/streams.[static]connection.open": async | trappable,
             "faultd:plugin/streams.[method]connection.write": async | trappable,

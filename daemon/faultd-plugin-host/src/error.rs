@@ -80,6 +80,14 @@ pub enum Problem {
         /// The limit.
         bytes: usize,
     },
+    /// One answer, request or line of it is too large.
+    #[error("was stopped in {call}: it hands over more than {bytes} bytes at once")]
+    TooMuchData {
+        /// The function.
+        call: &'static str,
+        /// The limit.
+        bytes: usize,
+    },
     /// It used what the host lends in a way that is not allowed.
     #[error("was stopped in {call}: {refusal}")]
     Refused {
@@ -137,6 +145,9 @@ pub enum Refusal {
     /// More than it asked for.
     #[error("it uses {0}, which its manifest does not name under [network]")]
     NotInManifest(&'static str),
+    /// Too much for the log in one call.
+    #[error("it logs more than {0} bytes in one call")]
+    TooMuchLog(usize),
     /// Too many streams at once.
     #[error("it opens more than {0} streams at once")]
     TooManyStreams(usize),

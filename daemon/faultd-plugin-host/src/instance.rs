@@ -52,7 +52,7 @@ impl Instance {
     ) -> Self {
         let state = PluginState {
             memory: MemoryGuard::new(&limits),
-            log: BoundedLog::new(log, limits.log_lines),
+            log: BoundedLog::new(log, limits.log_lines, limits.transfer_bytes),
             random: Random::from_seed(seed),
             reach,
             http: HttpConnections::new(members, limits.response_bytes),
@@ -74,6 +74,7 @@ impl Instance {
             return Err(self.error(Problem::Unusable));
         }
         self.store.data_mut().exchanges_left = self.limits.exchanges_per_call;
+        self.store.data_mut().log.begin();
         let fuel = self.store.set_fuel(self.limits.fuel_per_call);
         fuel.and_then(|()| self.store.fuel_async_yield_interval(Some(self.limits.fuel_between_yields.max(1))))
             .map_err(|error| self.error(Problem::Incompatible(one_line(&format!("{error:#}")))))
@@ -106,22 +107,27 @@ impl Instance {
         if let Some(refusal) = error.downcast_ref::<Refusal>() {
             return Problem::Refused { call, refusal: refusal.clone() };
         }
+        // The engine has no name for this one.
+        let cause = error.root_cause().to_string();
+        if cause.starts_with("too much data is being copied") {
+            return Problem::TooMuchData { call, bytes: self.limits.transfer_bytes };
+        }
         match error.downcast_ref() {
             Some(Trap::OutOfFuel) => Problem::OutOfFuel { call, fuel: self.limits.fuel_per_call },
-            _ => Problem::Crashed { call, trap: one_line(&error.root_cause().to_string()) },
+            _ => Problem::Crashed { call, trap: one_line(&cause) },
         }
     }
 }
 
 impl log::Host for PluginState {
-    fn write(&mut self, level: log::Level, message: String) {
+    fn write(&mut self, level: log::Level, message: String) -> wasmtime::Result<()> {
         let level = match level {
             log::Level::Error => LogLevel::Error,
             log::Level::Warning => LogLevel::Warning,
             log::Level::Info => LogLevel::Info,
             log::Level::Debug => LogLevel::Debug,
         };
-        self.log.write(level, &message);
+        Ok(self.log.write(level, &message)?)
     }
 }
 

@@ -12,7 +12,7 @@ pub struct PluginLimits {
     pub fuel_per_call: u64,
     /// Fuel after which a call lets other tasks of the executor run.
     pub fuel_between_yields: u64,
-    /// Bytes that one call may hand to the host: a request, a log line, an answer.
+    /// Bytes that one call may hand to the host: a request, an answer, all log lines together.
     pub transfer_bytes: usize,
     /// Requests to members, and openings, reads and writes of streams, in one call.
     pub exchanges_per_call: u32,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::one_line;
+use crate::error::{Refusal, one_line};
 
 /// How much a line matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,14 +35,30 @@ pub fn log_to_tracing(plugin: &str) -> LogSink {
 pub(crate) struct BoundedLog {
     sink: LogSink,
     lines_left: u32,
+    bytes_per_call: usize,
+    bytes_left: usize,
 }
 
 impl BoundedLog {
-    pub(crate) fn new(sink: LogSink, lines: u32) -> Self {
-        Self { sink, lines_left: lines }
+    pub(crate) fn new(sink: LogSink, lines: u32, bytes_per_call: usize) -> Self {
+        Self { sink, lines_left: lines, bytes_per_call, bytes_left: bytes_per_call }
     }
 
-    pub(crate) fn write(&mut self, level: LogLevel, message: &str) {
+    /// To be called before each call of the plugin.
+    pub(crate) fn begin(&mut self) {
+        self.bytes_left = self.bytes_per_call;
+    }
+
+    /// A line costs the plugin next to no fuel, however long it is, and the host a copy of it, also where it is
+    /// dropped: hence the limit in bytes.
+    pub(crate) fn write(&mut self, level: LogLevel, message: &str) -> Result<(), Refusal> {
+        let bytes_left = self.bytes_left.checked_sub(message.len());
+        self.bytes_left = bytes_left.ok_or(Refusal::TooMuchLog(self.bytes_per_call))?;
+        self.pass_on(level, message);
+        Ok(())
+    }
+
+    fn pass_on(&mut self, level: LogLevel, message: &str) {
         let Some(left) = self.lines_left.checked_sub(1) else { return };
         self.lines_left = left;
         (self.sink)(level, &one_line(message));
@@ -62,10 +78,20 @@ mod tests {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&lines);
         let sink: LogSink = Arc::new(move |_, line| kept.lock().unwrap().push(line.to_owned()));
-        let mut log = BoundedLog::new(sink, 2);
-        (0..5).for_each(|number| log.write(LogLevel::Info, &format!("line\n{number}")));
+        let mut log = BoundedLog::new(sink, 2, 1_000);
+        (0..5).for_each(|number| log.write(LogLevel::Info, &format!("line\n{number}")).unwrap());
         let lines = lines.lock().unwrap();
         assert_eq!(lines[..2], ["line 0", "line 1"]);
         assert_eq!(lines.len(), 3);
+    }
+    #[test]
+    fn the_bytes_of_a_call_are_bounded_also_those_of_dropped_lines() {
+        let mut log = BoundedLog::new(Arc::new(|_, _| ()), 1, 10);
+        for _ in 0..2 {
+            log.begin();
+            assert_eq!(log.write(LogLevel::Info, "12345"), Ok(()));
+            assert_eq!(log.write(LogLevel::Info, "12345"), Ok(()));
+            assert_eq!(log.write(LogLevel::Info, "1"), Err(Refusal::TooMuchLog(10)));
+        }
     }
 }

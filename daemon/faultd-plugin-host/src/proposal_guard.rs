@@ -1,11 +1,17 @@
 //! Holds a schedule to its manifest: what it proposes is compared with what it asked to be allowed, before
 //! anybody else sees it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use faultd_plugin_manifest::{EffectKind, FaultLimits};
 
-use crate::schedule::{Decision, Effect, Rule};
+use crate::schedule::{Decision, Effect, Finding, Rule};
+
+/// The most different findings of one run.
+const MOST_FINDINGS: usize = 32;
+/// The longest name and unit of a finding, in characters.
+const LONGEST_NAME: usize = 64;
 
 /// What one schedule may still propose.
 #[derive(Debug)]
@@ -19,11 +25,21 @@ pub(crate) struct ProposalGuard {
     held: Duration,
     last_call: Duration,
     holds: bool,
+    /// Names of what was found so far.
+    findings: BTreeSet<String>,
 }
 
 impl ProposalGuard {
     pub(crate) fn new(limits: FaultLimits, policy: FaultLimits, end: Duration) -> Self {
-        Self { limits, policy, end, held: Duration::ZERO, last_call: Duration::ZERO, holds: false }
+        Self {
+            limits,
+            policy,
+            end,
+            held: Duration::ZERO,
+            last_call: Duration::ZERO,
+            holds: false,
+            findings: BTreeSet::new(),
+        }
     }
 
     /// Refuses what goes beyond the limits. A decision under which faults would hold for too long is made to
@@ -39,6 +55,7 @@ impl ProposalGuard {
             return Err(format!("{} faults at once, at most {most}", decision.active.len()));
         }
         decision.active.iter().try_for_each(|rule| self.check_rule(rule))?;
+        decision.findings.iter().try_for_each(|finding| self.check_finding(finding))?;
         if !self.holds {
             return Ok(());
         }
@@ -60,7 +77,34 @@ impl ProposalGuard {
             let target: String = rule.target.chars().filter(|c| !c.is_control()).take(80).collect();
             return Err(format!("a fault on {target:?}, which is not among its targets"));
         }
-        rule.effects.iter().try_for_each(|effect| self.check_effect(effect))
+        // The list is as long as the plugin likes; there are but a few kinds.
+        let mut seen = Vec::new();
+        for effect in &rule.effects {
+            self.check_effect(effect)?;
+            let kind = kind(effect);
+            if seen.contains(&kind) {
+                return Err(format!("{} twice in one rule", kind.name()));
+            }
+            seen.push(kind);
+        }
+        Ok(())
+    }
+
+    fn check_finding(&mut self, finding: &Finding) -> Result<(), String> {
+        let Finding { name, value, low, high, unit } = finding;
+        if [name, unit].into_iter().any(|text| text.chars().nth(LONGEST_NAME).is_some()) {
+            return Err(format!("a finding whose name or unit has more than {LONGEST_NAME} characters"));
+        }
+        if ![value, low, high].into_iter().all(|number| number.is_finite()) {
+            return Err(format!("the finding {name:?}, which is no finite number"));
+        }
+        if !self.findings.contains(name) {
+            self.findings.insert(name.clone());
+        }
+        if self.findings.len() > MOST_FINDINGS {
+            return Err(format!("more than {MOST_FINDINGS} different findings"));
+        }
+        Ok(())
     }
 
     fn check_effect(&self, effect: &Effect) -> Result<(), String> {
@@ -179,5 +223,29 @@ mod tests {
         assert!(
             guard.check(seconds(56), &mut decision("leader", vec![])).unwrap_err().contains("more than 10 s")
         );
+    }
+
+    #[test]
+    fn an_effect_comes_once_in_a_rule() {
+        let twice = decision("leader", vec![Effect::Loss(0.1), Effect::Loss(0.2)]);
+        assert_eq!(refusal(twice), "loss twice in one rule");
+    }
+
+    #[test]
+    fn findings_are_few_short_and_finite() {
+        let found = |name: &str, value| {
+            let (name, unit) = (name.to_owned(), "ms".to_owned());
+            Decision {
+                findings: vec![Finding { name, value, low: 0.0, high: 1.0, unit }],
+                ..decision("leader", vec![])
+            }
+        };
+        assert!(refusal(found("x", f64::NAN)).contains("\"x\", which is no finite number"));
+        assert!(refusal(found(&"x".repeat(65), 0.0)).contains("more than 64 characters"));
+        let mut guard = ProposalGuard::new(limits(), FaultLimits::widest(), END);
+        for number in (0..32).chain(0..32) {
+            guard.check(Duration::ZERO, &mut found(&number.to_string(), 1.0)).unwrap();
+        }
+        assert!(guard.check(Duration::ZERO, &mut found("32", 1.0)).unwrap_err().contains("more than 32"));
     }
 }

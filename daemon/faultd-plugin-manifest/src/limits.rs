@@ -10,7 +10,7 @@ pub struct ResourceLimits {
     pub memory_bytes: u64,
     /// Fuel for each call, about one unit for each WebAssembly instruction.
     pub fuel_per_call: u64,
-    /// Bytes that one call may hand to the host: a request, a log line, an answer.
+    /// Bytes that one call may hand to the host: a request, an answer, all log lines together.
     pub transfer_bytes: u64,
     /// Requests to members, and openings, reads and writes of streams, in one call.
     pub exchanges_per_call: u32,

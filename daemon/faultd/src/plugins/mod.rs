@@ -5,7 +5,13 @@ pub mod replay;
 mod report;
 mod trial;
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{ErrorKind, Read},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use faultd_plugin_host::{DriverPlugin, PluginEngine, PluginError, SchedulePlugin};
 use tokio::sync::Mutex;
@@ -152,17 +158,52 @@ impl Plugins {
     }
 }
 
-fn read(name: &str, path: &std::path::Path) -> Result<Vec<u8>, PluginProblem> {
+/// Bounded before and while it is read: the file may be something else than a file, or grow meanwhile.
+fn read(name: &str, path: &Path) -> Result<Vec<u8>, PluginProblem> {
     let unreadable = |reason: String| PluginProblem::Unreadable { name: name.to_owned(), reason };
+    let too_long = |length: u64| {
+        unreadable(format!("{length} bytes are more than the {LARGEST_COMPONENT} that are read"))
+    };
     match std::fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(PluginProblem::NotFound { name: name.to_owned(), path: path.to_owned() })
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(PluginProblem::NotFound { name: name.to_owned(), path: path.to_owned() });
         }
-        Err(error) => Err(unreadable(error.to_string())),
-        Ok(file) if file.len() > LARGEST_COMPONENT => Err(unreadable(format!(
-            "{} bytes are more than the {LARGEST_COMPONENT} that are read",
-            file.len()
-        ))),
-        Ok(_) => std::fs::read(path).map_err(|error| unreadable(error.to_string())),
+        Err(error) => return Err(unreadable(error.to_string())),
+        Ok(file) if !file.is_file() => return Err(unreadable(format!("{} is no file", path.display()))),
+        Ok(file) if file.len() > LARGEST_COMPONENT => return Err(too_long(file.len())),
+        Ok(_) => {}
+    }
+    let mut bytes = Vec::new();
+    let opened = File::open(path).and_then(|file| file.take(LARGEST_COMPONENT + 1).read_to_end(&mut bytes));
+    match opened.map_err(|error| unreadable(error.to_string()))? as u64 {
+        length if length > LARGEST_COMPONENT => Err(too_long(length)),
+        _ => Ok(bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(problem: Result<Vec<u8>, PluginProblem>) -> String {
+        problem.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_file_or_too_large_a_one_is_not_read() {
+        let folder = std::env::temp_dir().join(format!("faultd-plugins-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("large.wasm");
+        // Takes no space on the disk: nothing was ever written.
+        File::create(&path).unwrap().set_len(100 << 20).unwrap();
+        let large = told(read("large", &path));
+        File::create(&path).unwrap().set_len(1 << 10).unwrap();
+        let small = read("large", &path).unwrap().len();
+        let found = [told(read("x", &folder)), told(read("x", Path::new("/dev/zero")))];
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(large, "plugin 'large': 104857600 bytes are more than the 67108864 that are read");
+        assert_eq!(small, 1 << 10);
+        assert!(found.iter().all(|text| text.ends_with("is no file")), "{found:?}");
+        assert!(told(read("gone", &path)).contains("does not exist"));
     }
 }
