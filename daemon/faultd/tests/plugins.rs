@@ -1,5 +1,5 @@
 //! Plugins through the daemon: each schedule that ships is drawn, played on a real cluster, and replayed.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     fs,
