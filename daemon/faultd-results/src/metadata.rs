@@ -28,6 +28,9 @@ pub struct Metadata {
     pub schedule: Option<String>,
     /// The faults; none for a baseline.
     pub faults: Vec<FaultRecord>,
+    /// Versions of the plugins, by name, as their manifests say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub plugin_versions: BTreeMap<String, String>,
     /// Settings of the driver, as they were given.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub driver_settings: BTreeMap<String, String>,
@@ -252,6 +255,7 @@ impl Metadata {
                 "schedule",
                 format!("{schedule}{}; {}", in_brackets(&self.schedule_settings), self.times_in_words()),
             ),
+            ("plugins", in_words(&self.plugin_versions)),
             ("seed", self.seed.to_string()),
             ("faultd", self.faultd_version.clone()),
             ("host", host_in_words(&self.host)),
@@ -269,6 +273,12 @@ impl Metadata {
         }
         words
     }
+}
+
+/// Names with versions, such as `etcd-kv 0.2.0, flap 0.2.0`.
+fn in_words(versions: &BTreeMap<String, String>) -> String {
+    let versions: Vec<String> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    versions.join(", ")
 }
 
 /// Settings, such as ` (duty=50%, period=2s)`; nothing where there are none.
@@ -359,6 +369,7 @@ pub(crate) mod tests {
                     backend_reason: "the kernel has neither fq nor netem".into(),
                 }),
             }],
+            plugin_versions: [("etcd-kv".to_owned(), "0.2.0".to_owned())].into(),
             driver_settings: BTreeMap::new(),
             schedule_settings: [("duty".to_owned(), "50%".to_owned())].into(),
             load: Load {
@@ -400,6 +411,7 @@ backend       relay: the kernel has neither fq nor netem
 load          driver etcd-kv, 10 clients via all
 operations    closed loop, 0 % reads, 100 byte values, 10000 keys (uniform)
 schedule      window (duty=50%); 30 s after 5 s of warm-up, faults from 10 s for 10 s
+plugins       etcd-kv 0.2.0
 seed          42
 faultd        0.1.0
 host          Linux 6.18.0, 2 CPUs (limit 1.5), 8 GiB of memory, data on ext4

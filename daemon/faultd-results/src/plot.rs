@@ -90,10 +90,13 @@ fn throughput(metadata: &Metadata, summary: &Summary, rows: &[Row]) -> Scene {
             ..entry("mean before the fault", BASELINE_COLOR, LegendShape::Line)
         });
     }
-    if let Some((from_s, to_s)) = shaded_seconds(summary, end_s) {
+    let shaded = shaded_seconds(summary, &measured, end_s);
+    if !shaded.is_empty() {
+        legend.push(entry("fault in effect", FAULT_LEGEND_COLOR, LegendShape::Rect));
+    }
+    for (from_s, to_s) in shaded {
         let region = ShadedRegion::vertical(from_s, to_s).with_color(FAULT_COLOR).with_opacity(FAULT_OPACITY);
         layout = layout.with_shaded_region(region);
-        legend.push(entry("fault in effect", FAULT_LEGEND_COLOR, LegendShape::Rect));
     }
     if !failing.is_empty() {
         legend.push(entry("second with errors", ERROR_COLOR, LegendShape::Marker(MarkerShape::Triangle)));
@@ -156,10 +159,30 @@ fn top_ops_per_s(rows: &[&Row]) -> f64 {
     (peak * 1.05 / step).ceil().max(1.0) * step
 }
 
-/// From when to when the fault held, as far as the picture goes.
-fn shaded_seconds(summary: &Summary, end_s: f64) -> Option<(f64, f64)> {
-    let window = summary.fault_window.as_ref()?;
-    Some((window.effective_s?.max(0.0), window.cleared_s.unwrap_or(end_s).min(end_s)))
+/// From when to when faults held, as far as the picture goes: the exact times of the first and the last, and in
+/// between, where a schedule had them come and go, whole seconds.
+fn shaded_seconds(summary: &Summary, rows: &[&Row], end_s: f64) -> Vec<(f64, f64)> {
+    let Some(window) = &summary.fault_window else { return Vec::new() };
+    let Some(effective_s) = window.effective_s else { return Vec::new() };
+    let (from_s, to_s) = (effective_s.max(0.0), window.cleared_s.unwrap_or(end_s).min(end_s));
+    let mut shaded: Vec<(f64, f64)> = Vec::new();
+    for row in rows.iter().filter(|row| row.phase == Phase::Injection) {
+        let (begin, end) = (row.t_s as f64, row.t_s as f64 + 1.0);
+        match shaded.last_mut() {
+            Some(last) if last.1 >= begin => last.1 = end,
+            _ => shaded.push((begin, end)),
+        }
+    }
+    let last = shaded.len().saturating_sub(1);
+    match (shaded.first().copied(), shaded.get(last).copied()) {
+        (Some((_, first_end)), Some((last_begin, _))) if last > 0 => {
+            shaded.splice(..1, [(from_s, first_end)]);
+            shaded.splice(last.., [(last_begin, to_s)]);
+            shaded
+        }
+        // One time, or one that is shorter than a second.
+        _ => vec![(from_s, to_s)],
+    }
 }
 
 /// A distance between ticks of 1, 2 or 5 times a power of ten, whole, for about `ticks` ticks.
@@ -247,6 +270,25 @@ mod tests {
         assert!(svg.contains(&format!("width=\"{width}\"")) && svg.contains(FAULT_COLOR), "{svg}");
         assert_eq!(png.get(..4), Some(&b"\x89PNG"[..]));
         assert_eq!(png.get(16..20), Some(&1520u32.to_be_bytes()[..]), "width in the header");
+    }
+
+    #[test]
+    fn a_fault_that_comes_and_goes_is_shaded_each_time() {
+        let phases = [Baseline, Injection, Injection, Recovery, Injection, Recovery];
+        let rows = rows(0, &phases.map(|phase| (phase, 10)));
+        let window = FaultWindow { effective_s: Some(1.01), cleared_s: Some(5.02), ..WINDOW };
+        let summary = Summary::of(Measurement {
+            status: Status::Done,
+            tainted: None,
+            rows: &rows,
+            latencies: &PhaseLatencies::default(),
+            fault_window: Some(window),
+            rules: Vec::new(),
+            findings: Vec::new(),
+        });
+        let rows: Vec<&Row> = rows.iter().collect();
+        assert_eq!(shaded_seconds(&summary, &rows, 6.0), [(1.01, 3.0), (4.0, 5.02)]);
+        assert_eq!(shaded_seconds(&summary, &rows[..3], 3.0), [(1.01, 3.0)]);
     }
 
     #[test]

@@ -110,6 +110,7 @@ fn metadata(request: &RunRequest) -> Metadata {
         driver: "etcd-kv".into(),
         schedule: None,
         faults: Vec::new(),
+        plugin_versions: [].into(),
         driver_settings: request.driver_settings.clone(),
         schedule_settings: request.schedule_settings.clone(),
         load: metadata::Load::default(),

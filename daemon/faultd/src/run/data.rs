@@ -19,8 +19,8 @@ use crate::cluster::Cluster;
 const KEYS_AT_ONCE: u64 = 50;
 /// More clients than this at a time only wait for each other.
 const MOST_AT_ONCE: usize = 32;
-/// How long taking away may take.
-const CLEAN_WITHIN: Duration = Duration::from_secs(60);
+/// How long taking away may take: a daemon that is to stop waits for it.
+const CLEAN_WITHIN: Duration = Duration::from_secs(20);
 
 /// Makes what the load needs; writes every key if the run reads any. May be dropped at any time: the clients
 /// that were at work are of no more use then.

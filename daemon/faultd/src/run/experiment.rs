@@ -10,6 +10,7 @@
 //! faults as it likes, and a second belongs to the phase that held in its middle.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -88,6 +89,8 @@ pub struct Experiment {
     folder: RunFolder,
     roles: Vec<MemberRole>,
     driver: DriverPlugin,
+    /// Versions of both plugins, by name.
+    plugin_versions: BTreeMap<String, String>,
     serving: Vec<usize>,
     clients: Vec<Client>,
     plan: Plan,
@@ -126,6 +129,8 @@ impl Experiment {
         let seed = spec.request.seed.unwrap_or_else(crate::random_seed);
         let driver = surroundings.plugins.driver(&cluster.driver).await?;
         let schedule = surroundings.plugins.schedule(&spec.request.schedule).await?;
+        let plugin_versions = [&driver.facts().manifest, &schedule.facts().manifest];
+        let plugin_versions = plugin_versions.map(|known| (known.id.clone(), known.version.clone())).into();
         let broken = |error: PluginError| RunError::Plugin(PluginProblem::Host(error));
         // Two observers, so that the one who resolves a target never waits for the one who watches.
         let settings: Vec<_> = spec.request.driver_settings.clone().into_iter().collect();
@@ -159,6 +164,7 @@ impl Experiment {
             folder,
             roles,
             driver,
+            plugin_versions,
             serving,
             clients,
             plan,
@@ -177,12 +183,17 @@ impl Experiment {
 
     /// Runs to the end, or until `stop` has a reason.
     pub async fn conduct(
-        self,
+        mut self,
         progress: watch::Sender<RunProgress>,
         stop: watch::Receiver<Option<String>>,
     ) -> RunResult {
         let (id, folder) = (self.id.clone(), self.folder.name().to_owned());
-        match self.try_conduct(progress, stop).await {
+        let (cluster, label) = (&self.cluster, self.spec.label.as_str());
+        self.metrics.begin(label, &cluster.name, &cluster.driver, self.spec.clients);
+        let metrics = self.metrics.clone();
+        let conducted = self.try_conduct(progress, stop).await;
+        metrics.end();
+        match conducted {
             Ok((status, error)) => RunResult { id, status: status.name().to_owned(), folder, error },
             Err(error) => RunResult {
                 id,
@@ -198,14 +209,7 @@ impl Experiment {
         progress: watch::Sender<RunProgress>,
         mut stop: watch::Receiver<Option<String>>,
     ) -> Result<(Status, Option<String>), RunError> {
-        self.metrics.begin(
-            self.spec.label.as_str(),
-            &self.cluster.name,
-            &self.cluster.driver,
-            self.spec.clients,
-        );
         if let Some(reason) = self.prepare_data(&progress, &mut stop).await? {
-            self.metrics.end();
             return Ok((Status::Interrupted, Some(reason)));
         }
         let interfaces = self.interfaces();
@@ -222,7 +226,6 @@ impl Experiment {
         let Measured { ending, done, findings } = measured;
         self.surroundings.engine.release(interfaces).await;
         self.clean_data().await;
-        self.metrics.end();
         let (status, error) = match ending {
             Ending::Done => (Status::Done, None),
             Ending::Interrupted(reason) => {
@@ -378,6 +381,7 @@ impl Experiment {
             driver: self.cluster.driver.clone(),
             schedule: Some(request.schedule.clone()),
             faults: Vec::new(),
+            plugin_versions: self.plugin_versions.clone(),
             driver_settings: request.driver_settings.clone(),
             schedule_settings: request.schedule_settings.clone(),
             load: Load {
