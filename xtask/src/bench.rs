@@ -1,5 +1,6 @@
 //! `cargo xtask bench [PART …]`: measures the datapath on this machine's kernel, and on the second one where
-//! there is one; `target/bench/datapath.json` gets what both wrote.
+//! there is one; `target/bench/datapath.json` gets what both wrote. The part `plugins` is a program of its own, and
+//! writes `target/bench/plugins.json`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,16 +11,36 @@ use serde_json::Value;
 
 use crate::{command, uml};
 
-const BUILD: [&str; 6] =
-    ["build", "--release", "--package=faultd-kernel", "--bench=datapath", "--message-format", "json"];
+const DATAPATH: [&str; 2] = ["--package=faultd-kernel", "--bench=datapath"];
+const PLUGINS: [&str; 2] = ["--package=faultd-plugin-host", "--bench=plugins"];
+/// The part that is not of the datapath.
+const PLUGINS_PART: &str = "plugins";
 /// Each kernel's figures are in a file of their own, whose name starts like this.
 const OF_ONE_KERNEL: &str = "datapath-";
 const OF_ALL: &str = "datapath.json";
 
 /// Runs the benchmark, or the named parts of it, on both kernels; its figures are told by itself.
 pub(crate) fn run(parts: &[&str]) -> Result<ExitCode> {
-    let messages = command::output_of(command::cargo().args(BUILD))?;
-    let program = messages.lines().find_map(program).context("cargo built no benchmark")?;
+    let of_datapath: Vec<&str> = parts.iter().copied().filter(|part| *part != PLUGINS_PART).collect();
+    if parts.is_empty() || !of_datapath.is_empty() {
+        datapath(&of_datapath)?;
+    }
+    if parts.is_empty() || parts.contains(&PLUGINS_PART) {
+        let status = command::program(&built(&PLUGINS)?).status().context("cannot start the benchmark")?;
+        ensure!(status.success(), "the benchmark of plugins ended with {status}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Builds a benchmark and answers where it is.
+fn built(which: &[&str]) -> Result<String> {
+    let build = ["build", "--release", "--message-format", "json"];
+    let messages = command::output_of(command::cargo().args(build).args(which))?;
+    messages.lines().find_map(program).context("cargo built no benchmark")
+}
+
+fn datapath(parts: &[&str]) -> Result<()> {
+    let program = built(&DATAPATH)?;
     let folder = command::root().join("target/bench");
     for old in reports(&folder)? {
         fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
@@ -34,8 +55,7 @@ pub(crate) fn run(parts: &[&str]) -> Result<ExitCode> {
     if uml::is_installed() {
         uml::run(&[&[program.as_str()], parts].concat())?;
     }
-    join(&folder)?;
-    Ok(ExitCode::SUCCESS)
+    join(&folder)
 }
 
 fn program(line: &str) -> Option<String> {
