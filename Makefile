@@ -17,7 +17,7 @@ help:
 	@echo 'make test    set up, build, and run every test (root or sudo)'
 	@echo 'make test-cassandra  fetch a Cassandra and run what is tested on three members of it (root or sudo)'
 	@echo 'make test-javascript  build a schedule in JavaScript and compare it with the one in Rust (root or sudo)'
-	@echo 'make bench   measure the datapath on this kernel and a second one, into target/bench/ (root or sudo)'
+	@echo 'make bench   measure the datapath on this kernel and a second one, and plugins, into target/bench/ (root or sudo)'
 	@echo 'make fuzz    let every fuzz target run for 20 s (SECONDS=N for longer)'
 	@echo 'make build   eBPF programs, plugins, daemon and command line, into target/'
 	@echo 'make check   format, lints, licences, tidiness'
@@ -43,7 +43,7 @@ test-javascript: setup-demo guests
 		--package faultd-plugin-host --test javascript -- --ignored --test-threads=1
 
 bench: setup-test guests
-	@$(step) --last 'measuring the datapath' cargo xtask bench
+	@$(step) --last 'measuring the datapath and plugins' cargo xtask bench
 
 fuzz: setup-fuzz
 	@$(step) --last 'fuzzing' cargo xtask fuzz $(SECONDS)

@@ -25,7 +25,7 @@ usage: cargo xtask COMMAND
   embed-manifest COMPONENT PLUGIN_TOML OUT
                      put a manifest into a component that another tool has made
   test               run every test; the last line is the sum
-  bench [PART...]    measure the datapath, or parts of it, on two kernels
+  bench [PART...]    measure the datapath on two kernels, and plugins, or parts of that
   fuzz [SECONDS]     let every fuzz target run for so long
   check              format, lints, licences and tidiness
   uml [FILTER...]    run the tests for two kernels in User Mode Linux
