@@ -13,6 +13,7 @@ pub mod schedule;
 pub mod settings;
 pub mod shape;
 pub mod stream;
+pub mod testing;
 
 pub use bindings::host::log::Level;
 

@@ -6,7 +6,7 @@ use std::{fs, io, path::Path};
 use crate::{command_error::CommandError, commands::plugin::WorldChoice};
 
 /// Every file of a project but those of its world: path and content.
-const SHARED_FILES: [(&str, &str); 15] = [
+const SHARED_FILES: [(&str, &str); 16] = [
     ("Cargo.toml", include_str!("templates/Cargo.toml.template")),
     (".gitignore", "/target\n/*.wasm\n"),
     ("sdk/Cargo.toml", include_str!("templates/sdk-Cargo.toml.template")),
@@ -19,6 +19,7 @@ const SHARED_FILES: [(&str, &str); 15] = [
     ("sdk/src/settings.rs", include_str!("../../../../plugins/sdk/src/settings.rs")),
     ("sdk/src/shape.rs", include_str!("../../../../plugins/sdk/src/shape.rs")),
     ("sdk/src/stream.rs", include_str!("../../../../plugins/sdk/src/stream.rs")),
+    ("sdk/src/testing.rs", include_str!("../../../../plugins/sdk/src/testing.rs")),
     ("wit/host.wit", include_str!("../../../../plugins/wit/host.wit")),
     ("wit/schedule.wit", include_str!("../../../../plugins/wit/schedule.wit")),
     ("wit/driver.wit", include_str!("../../../../plugins/wit/driver.wit")),

@@ -102,18 +102,16 @@ fn part_of(length_ns: u64, share: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faultd_plugin_sdk::schedule::{Direction, Effect};
+    use faultd_plugin_sdk::testing;
 
     fn plan(pairs: &[(&str, &str)]) -> Plan {
-        let effects = vec![Effect::Loss(1.0)];
-        let rule = Rule { target: "n1".to_owned(), direction: Direction::Both, effects };
-        Plan {
-            duration_ns: 1000 * SECOND_NS,
-            inject_at_ns: Some(10 * SECOND_NS),
-            hold_for_ns: Some(500 * SECOND_NS),
-            rules: vec![rule],
-            settings: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        }
+        let plan = testing::plan_of(
+            testing::total_loss_on("n1"),
+            1000 * SECOND_NS,
+            Some(10 * SECOND_NS),
+            Some(500 * SECOND_NS),
+        );
+        Plan { settings: testing::settings(pairs), ..plan }
     }
 
     fn flap(plan: Plan, seed: u64) -> Result<Flap, String> {
@@ -121,7 +119,7 @@ mod tests {
     }
 
     fn decide(flap: &mut Flap, now_ns: u64) -> (bool, Option<u64>) {
-        let observation = Observation { now_ns, members: vec![], seconds: vec![], counters: vec![] };
+        let observation = testing::observation(now_ns, vec![]);
         let decision = flap.decide(&observation);
         (!decision.active.is_empty(), decision.ask_again_at_ns)
     }

@@ -63,18 +63,16 @@ impl FollowLeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faultd_plugin_sdk::schedule::{Direction, Effect};
+    use faultd_plugin_sdk::testing;
 
     fn plan(pairs: &[(&str, &str)]) -> Plan {
-        let effects = vec![Effect::Loss(1.0)];
-        let rule = Rule { target: "leader".to_owned(), direction: Direction::Both, effects };
-        Plan {
-            duration_ns: 10_000_000_000,
-            inject_at_ns: Some(1_000_000_000),
-            hold_for_ns: Some(5_000_000_000),
-            rules: vec![rule],
-            settings: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        }
+        let plan = testing::plan_of(
+            testing::total_loss_on("leader"),
+            10_000_000_000,
+            Some(1_000_000_000),
+            Some(5_000_000_000),
+        );
+        Plan { settings: testing::settings(pairs), ..plan }
     }
 
     /// Asks at a time in milliseconds, where these members lead; who has the fault, and when it asks again.
@@ -83,7 +81,7 @@ mod tests {
         let member = |index| Member { name: format!("n{index}"), role: role(index), serves_clients: true };
         let members = (0..3).map(member).collect();
         let now_ns = now_ms * 1_000_000;
-        let decision = schedule.decide(&Observation { now_ns, members, seconds: vec![], counters: vec![] });
+        let decision = schedule.decide(&testing::observation(now_ns, members));
         let targets: Vec<String> = decision.active.into_iter().map(|rule| rule.target).collect();
         (targets.join(" "), decision.ask_again_at_ns.map(|at_ns| at_ns / 1_000_000))
     }

@@ -56,30 +56,25 @@ impl Ramp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faultd_plugin_sdk::schedule::{Direction, Effect};
+    use faultd_plugin_sdk::testing;
 
     fn plan(pairs: &[(&str, &str)]) -> Plan {
-        let effects = vec![Effect::Loss(1.0)];
-        let rule = Rule { target: "n1".to_owned(), direction: Direction::Both, effects };
-        Plan {
-            duration_ns: 100 * SECOND_NS,
-            inject_at_ns: Some(10 * SECOND_NS),
-            hold_for_ns: Some(11 * SECOND_NS),
-            rules: vec![rule],
-            settings: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        }
+        let plan = testing::plan_of(
+            testing::total_loss_on("n1"),
+            100 * SECOND_NS,
+            Some(10 * SECOND_NS),
+            Some(11 * SECOND_NS),
+        );
+        Plan { settings: testing::settings(pairs), ..plan }
     }
 
     /// For each second: the severity in percent and the second in which the plugin is asked again.
     fn decisions(plan: Plan, seconds: &[u64]) -> Vec<(f64, Option<u64>)> {
         let mut ramp = Ramp::start(plan).unwrap();
         let mut decide = |now_ns| {
-            let observation = Observation { now_ns, members: vec![], seconds: vec![], counters: vec![] };
+            let observation = testing::observation(now_ns, vec![]);
             let decision = ramp.decide(&observation);
-            let severity = decision.active.first().map_or(0.0, |rule| match rule.effects.as_slice() {
-                [Effect::Loss(loss)] => (loss * 100.0).round(),
-                other => panic!("{other:?}"),
-            });
+            let severity = (testing::severity(&decision).expect("one loss") * 100.0).round();
             (severity, decision.ask_again_at_ns.map(|at_ns| at_ns / SECOND_NS))
         };
         seconds.iter().map(|second| decide(second * SECOND_NS)).collect()

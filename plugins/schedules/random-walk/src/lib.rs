@@ -84,18 +84,12 @@ fn reflected(severity: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faultd_plugin_sdk::schedule::{Direction, Effect};
+    use faultd_plugin_sdk::testing;
 
     fn plan(pairs: &[(&str, &str)]) -> Plan {
-        let effects = vec![Effect::Loss(1.0)];
-        let rule = Rule { target: "n1".to_owned(), direction: Direction::Both, effects };
-        Plan {
-            duration_ns: 10_000 * SECOND_NS,
-            inject_at_ns: Some(10 * SECOND_NS),
-            hold_for_ns: None,
-            rules: vec![rule],
-            settings: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        }
+        let plan =
+            testing::plan_of(testing::total_loss_on("n1"), 10_000 * SECOND_NS, Some(10 * SECOND_NS), None);
+        Plan { settings: testing::settings(pairs), ..plan }
     }
 
     fn walk(plan: Plan, seed: u64) -> Result<RandomWalk, String> {
@@ -104,12 +98,8 @@ mod tests {
 
     fn decide(walk: &mut RandomWalk, second: u64) -> (f64, Option<u64>) {
         let now_ns = second * SECOND_NS;
-        let decision =
-            walk.decide(&Observation { now_ns, members: vec![], seconds: vec![], counters: vec![] });
-        let severity = decision.active.first().map_or(0.0, |rule| match rule.effects.as_slice() {
-            [Effect::Loss(loss)] => *loss,
-            other => panic!("{other:?}"),
-        });
+        let decision = walk.decide(&testing::observation(now_ns, vec![]));
+        let severity = testing::severity(&decision).expect("one loss");
         (severity, decision.ask_again_at_ns.map(|at_ns| at_ns / SECOND_NS))
     }
 

@@ -136,18 +136,16 @@ fn members_of(value: Option<&str>) -> Result<Members, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faultd_plugin_sdk::schedule::{Direction, Effect};
+    use faultd_plugin_sdk::testing;
 
     fn plan(pairs: &[(&str, &str)]) -> Plan {
-        let effects = vec![Effect::Loss(1.0)];
-        let rule = Rule { target: "leader".to_owned(), direction: Direction::Both, effects };
-        Plan {
-            duration_ns: 200 * SECOND_NS,
-            inject_at_ns: Some(10 * SECOND_NS),
-            hold_for_ns: Some(100 * SECOND_NS),
-            rules: vec![rule],
-            settings: pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
-        }
+        let plan = testing::plan_of(
+            testing::total_loss_on("leader"),
+            200 * SECOND_NS,
+            Some(10 * SECOND_NS),
+            Some(100 * SECOND_NS),
+        );
+        Plan { settings: testing::settings(pairs), ..plan }
     }
 
     /// Members n0, n1, ...; the one of this number leads.
@@ -159,7 +157,7 @@ mod tests {
 
     fn decide(rolling: &mut Rolling, second: u64, members: Vec<Member>) -> (String, Option<u64>) {
         let now_ns = second * SECOND_NS;
-        let decision = rolling.decide(&Observation { now_ns, members, seconds: vec![], counters: vec![] });
+        let decision = rolling.decide(&testing::observation(now_ns, members));
         let targets: Vec<String> = decision.active.into_iter().map(|rule| rule.target).collect();
         (targets.join(" "), decision.ask_again_at_ns.map(|at_ns| at_ns / SECOND_NS))
     }
