@@ -1,6 +1,7 @@
 //! What the tests of a schedule need: a plan, what it is told, and what its answer comes to.
 
-use crate::schedule::{Decision, Direction, Effect, Member, Observation, Plan, Rule};
+use crate::schedule::{Decision, Direction, Effect, Member, Observation, Plan, Rule, Schedule};
+use crate::shape::SECOND_NS;
 
 /// Settings as a plan has them.
 #[must_use]
@@ -35,4 +36,11 @@ pub fn severity(decision: &Decision) -> Option<f64> {
         [Effect::Loss(loss)] => Some(*loss),
         _ => None,
     }
+}
+
+/// What a schedule of [`total_loss_on`] answers at a second: its severity, as [`severity`] says it, and the second in
+/// which it wants to be asked again.
+pub fn answer_at_second(schedule: &mut impl Schedule, second: u64) -> (Option<f64>, Option<u64>) {
+    let decision = schedule.decide(&observation(second * SECOND_NS, Vec::new()));
+    (severity(&decision), decision.ask_again_at_ns.map(|at_ns| at_ns / SECOND_NS))
 }

@@ -97,10 +97,8 @@ mod tests {
     }
 
     fn decide(walk: &mut RandomWalk, second: u64) -> (f64, Option<u64>) {
-        let now_ns = second * SECOND_NS;
-        let decision = walk.decide(&testing::observation(now_ns, vec![]));
-        let severity = testing::severity(&decision).expect("one loss");
-        (severity, decision.ask_again_at_ns.map(|at_ns| at_ns / SECOND_NS))
+        let (loss, again) = testing::answer_at_second(walk, second);
+        (loss.expect("one loss"), again)
     }
 
     fn path(seed: u64, seconds: impl Iterator<Item = u64>) -> Vec<f64> {

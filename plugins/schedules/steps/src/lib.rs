@@ -69,13 +69,11 @@ mod tests {
     /// For each second: the severity and the second in which the plugin is asked again.
     fn decisions(plan: Plan, seconds: &[u64]) -> Vec<(f64, Option<u64>)> {
         let mut steps = Steps::start(plan).unwrap();
-        let mut decide = |now_ns| {
-            let observation = testing::observation(now_ns, vec![]);
-            let decision = steps.decide(&observation);
-            let severity = testing::severity(&decision).expect("one loss");
-            (severity, decision.ask_again_at_ns.map(|at_ns| at_ns / SECOND_NS))
+        let mut decide = |second| {
+            let (loss, again) = testing::answer_at_second(&mut steps, second);
+            (loss.expect("one loss"), again)
         };
-        seconds.iter().map(|second| decide(second * SECOND_NS)).collect()
+        seconds.iter().map(|second| decide(*second)).collect()
     }
 
     #[test]
