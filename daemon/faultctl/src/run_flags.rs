@@ -15,7 +15,7 @@ use faultd_results::folder::Label;
 use crate::{
     command_error::CommandError,
     fault_flags::FaultFlags,
-    flag_values::{parse_arrivals, parse_count, parse_duration_or_zero, parse_setting},
+    flag_values::{parse_arrivals, parse_count, parse_duration_or_zero, parse_setting, parse_word},
 };
 
 /// One experiment.
@@ -72,9 +72,9 @@ pub(crate) struct RunArguments {
     /// Time over which the clients begin one after the other [default: all at once].
     #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_zero, allow_hyphen_values = true)]
     client_ramp: Option<Duration>,
-    /// How operations are spread over the keys.
-    #[arg(long, value_enum, default_value = "uniform")]
-    key_distribution: KeyChoice,
+    /// How operations are spread over the keys: uniform, zipfian or sequential.
+    #[arg(long, value_parser = parse_word::<KeyDistribution>, default_value = "uniform")]
+    key_distribution: KeyDistribution,
     /// Leaves what the run wrote in the cluster.
     #[arg(long)]
     keep_data: bool,
@@ -87,27 +87,6 @@ pub(crate) struct RunArguments {
     /// A setting of the cluster's driver; may be given several times.
     #[arg(long = "driver-set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     driver_settings: Vec<(String, String)>,
-}
-
-/// How operations are spread over the keys.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum KeyChoice {
-    /// Every key is as likely.
-    Uniform,
-    /// A few keys are asked for most of the time.
-    Zipfian,
-    /// One after the other.
-    Sequential,
-}
-
-impl From<KeyChoice> for KeyDistribution {
-    fn from(choice: KeyChoice) -> Self {
-        match choice {
-            KeyChoice::Uniform => Self::Uniform,
-            KeyChoice::Zipfian => Self::Zipfian,
-            KeyChoice::Sequential => Self::Sequential,
-        }
-    }
 }
 
 /// What the clients do.
@@ -165,7 +144,7 @@ impl RunArguments {
             arrivals_per_second: self.arrivals,
             think_time_ns: self.think_time.map_or(0, nanoseconds),
             client_ramp_ns: self.client_ramp.map_or(0, nanoseconds),
-            key_distribution: self.key_distribution.into(),
+            key_distribution: self.key_distribution,
             schedule_settings: self.schedule_settings.into_iter().collect(),
             driver_settings: self.driver_settings.into_iter().collect(),
             keep_data: self.keep_data,
