@@ -241,6 +241,7 @@ mod tests {
             }
         };
         assert!(refusal(found("x", f64::NAN)).contains("\"x\", which is no finite number"));
+        assert!(refusal(found("x", f64::INFINITY)).contains("\"x\", which is no finite number"));
         assert!(refusal(found(&"x".repeat(65), 0.0)).contains("more than 64 characters"));
         let mut guard = ProposalGuard::new(limits(), FaultLimits::widest(), END);
         for number in (0..32).chain(0..32) {

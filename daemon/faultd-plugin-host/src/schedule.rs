@@ -17,7 +17,7 @@ use crate::limits::PluginLimits;
 use crate::log::{LogSink, log_to_tracing};
 use crate::proposal_guard::ProposalGuard;
 use crate::reach::Reach;
-use crate::written::{nanoseconds, optional_nanoseconds};
+use crate::written::{nanoseconds, optional_nanoseconds, whole_nanoseconds};
 
 /// A compiled schedule. Clones share what is compiled.
 #[derive(Clone)]
@@ -316,11 +316,6 @@ impl Schedule {
         self.needs = Needs { seconds: needs.seconds, counters: needs.counters };
         Ok(())
     }
-}
-
-/// Whole nanoseconds; 584 years and more are all the same.
-fn whole_nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl From<Plan> for scheduler::Plan {

@@ -1,4 +1,11 @@
-//! Times in files: whole nanoseconds.
+//! Times for guests and in files: whole nanoseconds.
+
+use std::time::Duration;
+
+/// Whole nanoseconds; 584 years and more are all the same.
+pub(crate) fn whole_nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
 
 /// A duration as a number of nanoseconds.
 pub(crate) mod nanoseconds {
@@ -7,7 +14,7 @@ pub(crate) mod nanoseconds {
     use serde::{Deserialize, Deserializer, Serializer};
 
     pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+        serializer.serialize_u64(super::whole_nanoseconds(*duration))
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -26,8 +33,7 @@ pub(crate) mod optional_nanoseconds {
         duration: &Option<Duration>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        let whole = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        duration.map(whole).serialize(serializer)
+        duration.map(super::whole_nanoseconds).serialize(serializer)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(

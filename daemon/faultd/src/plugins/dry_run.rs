@@ -11,9 +11,11 @@ use faultd_api::{
     units::{duration_text, nanoseconds, share_text},
 };
 use faultd_plugin_host::{
-    ClusterMember, Counters, Decision, Direction, Effect, Finding, Latency, Observation, Plan, PluginError,
-    Role, Rule, SchedulePlugin, Second,
+    ClusterMember, Counters, Decision, Effect, Finding, Latency, Observation, Plan, PluginError, Role, Rule,
+    SchedulePlugin, Second,
 };
+
+use crate::run::injection::{direction, for_schedules};
 
 /// A schedule is asked at most so often in a dry run.
 const MOST_DECISIONS: u64 = 100_000;
@@ -64,12 +66,7 @@ fn plan(request: &CheckRequest) -> Plan {
         request.loss_ratio.map(Effect::Loss),
     ];
     let effects: Vec<Effect> = effects.into_iter().flatten().collect();
-    let direction = match request.direction {
-        faultd_api::fault::Direction::Egress => Direction::Egress,
-        faultd_api::fault::Direction::Ingress => Direction::Ingress,
-        faultd_api::fault::Direction::Both => Direction::Both,
-    };
-    let rule = Rule { target: request.target.clone(), direction, effects };
+    let rule = Rule { target: request.target.clone(), direction: for_schedules(request.direction), effects };
     Plan {
         duration: Duration::from_nanos(request.duration_ns),
         inject_at: request.inject_at_ns.map(Duration::from_nanos),
@@ -201,14 +198,9 @@ impl System {
     }
 
     fn dry_rule(&self, rule: &Rule) -> DryRule {
-        let direction = match rule.direction {
-            Direction::Egress => "egress",
-            Direction::Ingress => "ingress",
-            Direction::Both => "both",
-        };
         DryRule {
             target: rule.target.replace(char::is_control, " "),
-            direction: direction.to_owned(),
+            direction: direction(rule.direction).text().to_owned(),
             severity: self.severity_of(rule),
             text: rule.effects.iter().map(effect_text).collect::<Vec<_>>().join(", "),
         }

@@ -20,25 +20,6 @@ use tokio::sync::watch;
 
 use super::transcript::{Exchange, Transcript};
 
-/// More different findings than this are a plugin's mistake.
-const MOST_FINDINGS: usize = 32;
-/// The longest name of a finding, and its unit, in characters.
-const LONGEST_NAME: usize = 64;
-
-/// What a schedule answers cannot be.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum FindingError {
-    /// Not a number, or none at all.
-    #[error("the schedule's finding '{0}' is no finite number")]
-    NotANumber(String),
-    /// Too long to be shown.
-    #[error("the name or unit of a finding of the schedule is longer than {LONGEST_NAME} characters")]
-    TooLong,
-    /// Too many.
-    #[error("the schedule has found more than {MOST_FINDINGS} different things")]
-    TooMany,
-}
-
 /// The seconds that have ended and that the schedule has not been told yet. A std mutex: held for one access.
 #[derive(Clone, Default)]
 pub struct EndedSeconds {
@@ -110,16 +91,12 @@ impl<'a> Dialogue<'a> {
         Ok(decision)
     }
 
-    /// Keeps what the schedule has found out.
-    ///
-    /// # Errors
-    /// It cannot be shown to anybody.
-    pub fn keep_findings(&mut self, decision: &Decision) -> Result<(), FindingError> {
+    /// Keeps what the schedule has found out; the host has checked that it is few, short and finite.
+    pub fn keep_findings(&mut self, decision: &Decision) {
         for found in &decision.findings {
-            let finding = checked(found)?;
+            let finding = shown(found);
             self.findings.insert(finding.name.clone(), finding);
         }
-        if self.findings.len() > MOST_FINDINGS { Err(FindingError::TooMany) } else { Ok(()) }
     }
 
     /// What was found out, and what could not be written down.
@@ -140,16 +117,11 @@ impl<'a> Dialogue<'a> {
     }
 }
 
-fn checked(found: &faultd_plugin_host::Finding) -> Result<Finding, FindingError> {
+/// A finding for people, on whose screens control characters do harm.
+fn shown(found: &faultd_plugin_host::Finding) -> Finding {
     let faultd_plugin_host::Finding { name, value, low, high, unit } = found;
-    if name.chars().count() > LONGEST_NAME || unit.chars().count() > LONGEST_NAME {
-        return Err(FindingError::TooLong);
-    }
     let shown = |text: &str| text.replace(char::is_control, " ");
-    if ![value, low, high].into_iter().all(|number| number.is_finite()) {
-        return Err(FindingError::NotANumber(shown(name)));
-    }
-    Ok(Finding { name: shown(name), value: *value, low: *low, high: *high, unit: shown(unit) })
+    Finding { name: shown(name), value: *value, low: *low, high: *high, unit: shown(unit) }
 }
 
 fn latency(row: LatencyMilliseconds) -> Latency {
@@ -172,16 +144,11 @@ fn duration(milliseconds: f64) -> Duration {
 mod tests {
     use super::*;
 
-    fn found(name: &str, value: f64) -> faultd_plugin_host::Finding {
-        faultd_plugin_host::Finding { name: name.into(), value, low: 0.0, high: 1.0, unit: "ms".into() }
-    }
-
     #[test]
-    fn findings_that_cannot_be_shown_are_refused() {
-        assert_eq!(checked(&found("a\nb", 0.5)).unwrap().name, "a b");
-        assert_eq!(checked(&found("x", f64::NAN)), Err(FindingError::NotANumber("x".into())));
-        assert_eq!(checked(&found("x", f64::INFINITY)), Err(FindingError::NotANumber("x".into())));
-        assert_eq!(checked(&found(&"x".repeat(65), 0.5)), Err(FindingError::TooLong));
+    fn control_characters_of_a_finding_are_not_shown() {
+        let (name, unit) = ("a\nb".into(), "ms".into());
+        let found = faultd_plugin_host::Finding { name, value: 0.5, low: 0.0, high: 1.0, unit };
+        assert_eq!(shown(&found).name, "a b");
     }
 
     #[test]

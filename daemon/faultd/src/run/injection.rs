@@ -19,12 +19,7 @@ use faultd_results::{
 };
 use tokio::{sync::watch, time::sleep_until};
 
-use super::{
-    clock::RunClock,
-    dialogue::{Dialogue, FindingError},
-    record::RunRecord,
-    spec::RunSpec,
-};
+use super::{clock::RunClock, dialogue::Dialogue, record::RunRecord, spec::RunSpec};
 use crate::{
     cluster::{Cluster, RoleError, RoleObserver, role_text},
     engine::{Application, Cleared, EngineError, EngineHandle, FaultOwner, Selection},
@@ -55,9 +50,6 @@ pub enum InjectionError {
     /// It proposed the same packets twice.
     #[error("the schedule proposed more than one fault for {0} in the same direction")]
     Twice(String),
-    /// It found out what cannot be.
-    #[error(transparent)]
-    Finding(#[from] FindingError),
     /// Nobody has the role.
     #[error(transparent)]
     Role(#[from] RoleError),
@@ -146,7 +138,7 @@ impl Injection<'_> {
             let counters = if dialogue.needs().counters { self.counters().await? } else { Vec::new() };
             let now = self.clock.now();
             let decision = dialogue.decide(now, counters).await?;
-            dialogue.keep_findings(&decision)?;
+            dialogue.keep_findings(&decision);
             // Never in the past, or a plugin could keep this loop busy.
             let ask_again = decision.ask_again_at.map(|at| at.max(now + SHORTEST_WAIT));
             let Decision { active, end_run, .. } = decision;
@@ -458,16 +450,24 @@ pub fn proposals(spec: &RunSpec) -> Vec<Rule> {
     ];
     vec![Rule {
         target: fault.target.clone(),
-        direction: match fault.direction {
-            Direction::Egress => ProposedDirection::Egress,
-            Direction::Ingress => ProposedDirection::Ingress,
-            Direction::Both => ProposedDirection::Both,
-        },
+        direction: for_schedules(fault.direction),
         effects: effects.into_iter().flatten().collect(),
     }]
 }
 
-fn direction(proposed: ProposedDirection) -> Direction {
+/// A direction as schedules know it.
+#[must_use]
+pub fn for_schedules(direction: Direction) -> ProposedDirection {
+    match direction {
+        Direction::Egress => ProposedDirection::Egress,
+        Direction::Ingress => ProposedDirection::Ingress,
+        Direction::Both => ProposedDirection::Both,
+    }
+}
+
+/// A direction as a schedule proposes it.
+#[must_use]
+pub fn direction(proposed: ProposedDirection) -> Direction {
     match proposed {
         ProposedDirection::Egress => Direction::Egress,
         ProposedDirection::Ingress => Direction::Ingress,
