@@ -91,7 +91,7 @@ start_daemon() {
     say "\$ faultd --socket $bus --metrics $metrics &"
     # A session of its own, or Ctrl-C would end the daemon before the lab is taken down.
     setsid "$programs/faultd" --socket "$bus" --state-dir "$folder/state" --metrics "$metrics" \
-        --plugins "$root/target/plugins" </dev/null >"$log" 2>&1 &
+        --plugins "$root/target/plugins" --cache "$root/target/compiled-plugins" </dev/null >"$log" 2>&1 &
     daemon=$!
     for ((tries = 0; tries < 100; tries++)); do
         [[ -S $bus ]] && return

@@ -14,6 +14,10 @@ pub const DEFAULT_STATE_DIRECTORY: &str = "/var/lib/faultd";
 pub const DEFAULT_METRICS_ADDRESS: &str = "127.0.0.1:9920";
 /// Where plugins are looked for, unless told otherwise.
 pub const DEFAULT_PLUGIN_DIRECTORY: &str = "/usr/lib/faultd/plugins";
+/// Where compiled plugins are kept, unless told otherwise.
+pub const DEFAULT_CACHE_DIRECTORY: &str = "/var/cache/faultd";
+/// What the operator allows, unless told otherwise; it need not be there.
+pub const DEFAULT_POLICY: &str = "/etc/faultd/policy.toml";
 
 /// The object path of the run with this id.
 #[must_use]

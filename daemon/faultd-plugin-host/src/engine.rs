@@ -7,6 +7,7 @@ use wasmtime::component::{Component, HasSelf, InstancePre, Linker};
 use wasmtime::{Config, Engine};
 
 use crate::bindings;
+use crate::cache::CompiledPlugins;
 use crate::driver::DriverPlugin;
 use crate::error::{PluginError, Problem, World, export_of, one_line, world_name};
 use crate::instance::PluginState;
@@ -44,7 +45,16 @@ impl PluginEngine {
     /// # Errors
     /// The machine cannot run compiled WebAssembly.
     pub fn with_limits(limits: PluginLimits) -> Result<Self, PluginError> {
+        Self::with_cache(limits, None)
+    }
+
+    /// An engine whose plugins all have these limits, and which keeps what it compiled where there is a place for it.
+    ///
+    /// # Errors
+    /// The machine cannot run compiled WebAssembly.
+    pub fn with_cache(limits: PluginLimits, cache: Option<&CompiledPlugins>) -> Result<Self, PluginError> {
         let mut config = Config::new();
+        config.cache(cache.map(CompiledPlugins::for_engine));
         config.consume_fuel(true);
         // Calls are one after the other: the machinery for concurrent ones would only cost time.
         config.concurrency_support(false);
@@ -85,7 +95,7 @@ impl PluginEngine {
             .map_err(incompatible)?;
         let (facts, linked) = self.link(name, bytes, World::Driver, &linker)?;
         let linked = bindings::driver::DriverPre::new(linked).map_err(incompatible)?;
-        let limits = self.limits.capping(&facts.manifest.limits);
+        let limits = self.limits.capped_by(&facts.manifest.limits);
         Ok(DriverPlugin::new(Arc::clone(name), facts, limits, linked))
     }
 
@@ -95,7 +105,7 @@ impl PluginEngine {
             .map_err(incompatible)?;
         let (facts, linked) = self.link(name, bytes, World::Schedule, &linker)?;
         let linked = bindings::schedule::SchedulePre::new(linked).map_err(incompatible)?;
-        let limits = self.limits.capping(&facts.manifest.limits);
+        let limits = self.limits.capped_by(&facts.manifest.limits);
         Ok(SchedulePlugin::new(Arc::clone(name), facts, limits, self.faults.clone(), linked))
     }
 

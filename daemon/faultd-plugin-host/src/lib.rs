@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod bindings;
+mod cache;
 mod driver;
 mod engine;
 mod error;
@@ -25,6 +26,7 @@ mod schedule;
 mod streams;
 mod written;
 
+pub use cache::{CacheError, CompiledPlugins};
 pub use driver::{ClientOptions, DriverClient, DriverPlugin, Failure, MemberRole, Operation, Outcome, Role};
 pub use engine::{PluginEngine, PluginFacts};
 pub use error::{PluginError, Problem, Refusal, World};

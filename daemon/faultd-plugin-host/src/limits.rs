@@ -39,9 +39,9 @@ impl Default for PluginLimits {
 }
 
 impl PluginLimits {
-    /// What a manifest asks for, as far as these limits allow it.
+    /// What these limits and those of a manifest or a policy both allow.
     #[must_use]
-    pub(crate) fn capping(&self, asked: &ResourceLimits) -> Self {
+    pub fn capped_by(&self, asked: &ResourceLimits) -> Self {
         let bytes = |asked: u64| usize::try_from(asked).unwrap_or(usize::MAX);
         Self {
             memory_bytes: self.memory_bytes.min(bytes(asked.memory_bytes)),

@@ -32,6 +32,19 @@ impl Default for ResourceLimits {
 }
 
 impl ResourceLimits {
+    /// As much as can be written in TOML: what an operator caps it to who caps nothing. The host's own limits
+    /// hold all the same.
+    #[must_use]
+    pub const fn widest() -> Self {
+        Self {
+            memory_bytes: i64::MAX.unsigned_abs(),
+            fuel_per_call: i64::MAX.unsigned_abs(),
+            transfer_bytes: i64::MAX.unsigned_abs(),
+            exchanges_per_call: u32::MAX,
+            log_lines: u32::MAX,
+        }
+    }
+
     /// What is allowed by both.
     #[must_use]
     pub fn capped_by(&self, cap: &Self) -> Self {
@@ -44,7 +57,11 @@ impl ResourceLimits {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// Refuses what cannot be a limit.
+    ///
+    /// # Errors
+    /// In one line: which key, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
         let numbers = [
             ("memory_bytes", self.memory_bytes),
             ("fuel_per_call", self.fuel_per_call),
@@ -162,7 +179,11 @@ impl FaultLimits {
         self.targets.iter().any(|pattern| matches(pattern, name))
     }
 
-    pub(crate) fn check(&self) -> Result<(), String> {
+    /// Refuses what cannot be a limit.
+    ///
+    /// # Errors
+    /// In one line: which key, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
         if !(self.longest_delay_ms >= 0.0 && self.longest_s >= 0.0) {
             return Err("longest_delay_ms and longest_s are at least 0".to_owned());
         }

@@ -70,6 +70,7 @@ impl DaemonUnderTest {
         let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("faultd-test-{}-{number}", std::process::id()));
         fs::create_dir(&directory).expect("a directory for a daemon");
+        fs::write(directory.join("policy.toml"), "").expect("a policy without limits");
         Self {
             faultd: faultd.into(),
             directory,
@@ -99,8 +100,14 @@ impl DaemonUnderTest {
         for (option, path) in directories {
             command.arg(option).arg(path);
         }
-        let plugins = self.faultd.parent().expect("a target directory").join("../plugins");
-        let own = [("--metrics", "127.0.0.1:0".to_owned()), ("--plugins", plugins.display().to_string())];
+        let target = self.faultd.parent().and_then(Path::parent).expect("a target directory");
+        // All daemons share what they compile, as those of one host do.
+        let own = [
+            ("--metrics", "127.0.0.1:0".to_owned()),
+            ("--plugins", target.join("plugins").display().to_string()),
+            ("--cache", target.join("compiled-plugins").display().to_string()),
+            ("--policy", self.directory.join("policy.toml").display().to_string()),
+        ];
         for (option, value) in
             own.iter().filter(|(option, _)| !self.options.iter().any(|given| given == option))
         {

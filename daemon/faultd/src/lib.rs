@@ -28,6 +28,7 @@ pub mod lab;
 pub mod leftovers;
 pub mod metrics;
 pub mod plugins;
+pub mod policy;
 pub mod readiness;
 pub mod run;
 pub mod target;

@@ -2,7 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use anyhow::Context;
 use clap::Parser;
@@ -15,6 +20,7 @@ use faultd::{
     leftovers::{self, LifeLock},
     metrics::{self, Metrics},
     plugins::Plugins,
+    policy::Policy,
     readiness::Readiness,
     run::{Runs, experiment::Surroundings},
     target::{Targets, docker::ContainerEngine},
@@ -25,6 +31,7 @@ use faultd_kernel::{
     namespace::Namespace,
     probe::{self, Capabilities},
 };
+use faultd_plugin_host::CompiledPlugins;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -47,6 +54,12 @@ struct Options {
     /// Where plugins are looked for
     #[arg(long, value_name = "DIRECTORY", default_value = names::DEFAULT_PLUGIN_DIRECTORY)]
     plugins: PathBuf,
+    /// Where compiled plugins are kept; nobody but root or faultd's own user may be able to write there
+    #[arg(long, value_name = "DIRECTORY", default_value = names::DEFAULT_CACHE_DIRECTORY)]
+    cache: PathBuf,
+    /// What the operator allows [default: /etc/faultd/policy.toml, where it is there]
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
     /// Removes everything that faultd ever left on this host, labs included, and exits
     #[arg(long)]
     cleanup: bool,
@@ -59,7 +72,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let outcome = if options.cleanup { clean_up() } else { run(options) };
+    let outcome = if options.cleanup { clean_up() } else { run(&options) };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -77,9 +90,10 @@ fn clean_up() -> anyhow::Result<()> {
 }
 
 #[tokio::main]
-async fn run(options: Options) -> anyhow::Result<()> {
+async fn run(options: &Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let plugins = plugins(options)?;
     let capabilities = Arc::new(probe::probe(EBPF_OBJECT)?);
     // Places are taken before anything is recovered: two daemons on one state would undo each other.
     let socket = bus::listen(&options.socket).await?;
@@ -88,7 +102,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
 
     let lock = LifeLock::take().context("/run/faultd.lock")?;
     let mut recovered = leftovers::recover(&lock);
-    let plugins = Plugins::new(options.plugins)?;
     let labs = Labs::new(&options.state_dir, plugins.clone());
     recovered.extend(lab::recover(&labs).await.context("the records of labs cannot be read")?);
     for line in &recovered {
@@ -135,6 +148,17 @@ async fn run(options: Options) -> anyhow::Result<()> {
     // A socket that is left is replaced by the next start; one that cannot be removed is no failure.
     let _ = std::fs::remove_file(&options.socket);
     Ok(())
+}
+
+/// The plugins, held to the operator's policy.
+fn plugins(options: &Options) -> anyhow::Result<Plugins> {
+    let policy = match &options.policy {
+        Some(path) => Policy::read(path)?,
+        None => Policy::read_if_there(Path::new(names::DEFAULT_POLICY))?,
+    };
+    let cache = CompiledPlugins::in_directory(&options.cache);
+    let cache = cache.inspect_err(|error| tracing::warn!("plugins are compiled at each start: {error}")).ok();
+    Ok(Plugins::new(options.plugins.clone(), policy.plugin_engine(cache.as_ref())?))
 }
 
 /// The datapath, ready for faults on containers, whose interfaces end in the daemon's own namespace.

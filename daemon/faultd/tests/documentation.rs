@@ -59,7 +59,7 @@ fn steps(document: &str) -> Vec<Step> {
 /// Does everything in a directory that looks like the repository.
 fn all_steps_succeed(document: &str) {
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let daemon = DaemonUnderTest::start(FAULTD);
+    let mut daemon = DaemonUnderTest::start(FAULTD);
     symlink(repository().join("workloads"), daemon.directory().join("workloads"))
         .expect("a link to the workloads");
     let steps = steps(document);
@@ -72,6 +72,8 @@ fn all_steps_succeed(document: &str) {
             Step::Command(command) => succeeds(&daemon, &command),
         }
     }
+    // It reads its policy.toml from where the blocks of the document are written to.
+    daemon.restart();
     assert_eq!(daemon.faultctl("-o json lab status").json()["labs"].as_array().map(Vec::len), Some(0));
 }
 

@@ -14,12 +14,13 @@ mod built;
 #[path = "../../tests/plugins/etcd_cluster.rs"]
 #[expect(dead_code, clippy::unwrap_used, clippy::panic, reason = "shared with the tests")]
 mod etcd_cluster;
+mod loading;
 mod native;
 mod schedules;
 mod wasm;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use etcd_cluster::EtcdCluster;
 use faultd_plugin_host::PluginEngine;
@@ -62,10 +63,9 @@ async fn main() {
     let cluster = EtcdCluster::start(1);
     let mut figures = Vec::new();
     schedules::measure(&mut figures).await;
-    let began = Instant::now();
+    loading::measure(&mut figures);
     let plugin = PluginEngine::new().expect("an engine").load_driver("etcd-kv", &built::shipped("etcd-kv"));
     let plugin = plugin.expect("the driver that ships");
-    tell(&mut figures, "etcd-kv is compiled in", began.elapsed().as_secs_f64() * 1e3, "ms", None);
     wasm::wait_until_it_serves(&plugin, &cluster.members).await;
     for clients in [10, 300] {
         compare(&mut figures, &plugin, &cluster, clients).await;

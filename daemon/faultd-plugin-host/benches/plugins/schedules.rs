@@ -11,10 +11,8 @@ const ASKED_FOR: Duration = Duration::from_secs(1);
 
 pub(crate) async fn measure(figures: &mut Vec<Figure>) {
     let bytes = built::shipped("flap");
-    let began = Instant::now();
     let plugin = PluginEngine::new().expect("an engine").load_schedule("flap", &bytes);
     let plugin = plugin.expect("the schedule that ships");
-    tell(figures, "flap is compiled in", began.elapsed().as_secs_f64() * 1e3, "ms", None);
     let rule = Rule {
         target: "leader".to_owned(),
         direction: Direction::Egress,

@@ -8,6 +8,7 @@
 )]
 
 mod built;
+mod cache;
 mod clients;
 mod etcd_cluster;
 mod etcd_kv;

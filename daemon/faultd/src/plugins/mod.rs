@@ -66,14 +66,11 @@ struct Shared {
 }
 
 impl Plugins {
-    /// Plugins from this directory: `NAME.wasm` each.
-    ///
-    /// # Errors
-    /// When the WASM engine cannot be set up on this host.
-    pub fn new(directory: PathBuf) -> Result<Self, PluginError> {
-        let engine = PluginEngine::new()?;
+    /// Plugins from this directory, `NAME.wasm` each, which this engine runs.
+    #[must_use]
+    pub fn new(directory: PathBuf, engine: PluginEngine) -> Self {
         let shared = Shared { engine, directory, drivers: Mutex::default(), schedules: Mutex::default() };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// The driver of that name.

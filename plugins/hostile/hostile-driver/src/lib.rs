@@ -52,7 +52,10 @@ impl Driver for Hostile {
             "no-roles" => Ok(Vec::new()),
             "many-roles" => Ok(vec![Role::Leader; 100_000]),
             "long-error" => Err("down\n".repeat(100_000)),
-            _ => Ok(vec![Role::Unknown; self.members]),
+            // The first leads: a lab is only up where somebody does.
+            _ => Ok((0..self.members)
+                .map(|member| if member == 0 { Role::Leader } else { Role::Follower })
+                .collect()),
         }
     }
 
