@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::{command, uml};
 
-const DATAPATH: [&str; 2] = ["--package=faultd-kernel", "--bench=datapath"];
-const PLUGINS: [&str; 2] = ["--package=faultd-plugin-host", "--bench=plugins"];
+// Of the workspace rather than of one package: what the tests were built with is there already.
+const DATAPATH: [&str; 2] = ["--workspace", "--bench=datapath"];
+const PLUGINS: [&str; 2] = ["--workspace", "--bench=plugins"];
 /// The part that is not of the datapath.
 const PLUGINS_PART: &str = "plugins";
 /// Each kernel's figures are in a file of their own, whose name starts like this.

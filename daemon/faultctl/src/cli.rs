@@ -11,7 +11,7 @@ use faultd_api::error::exit;
 use crate::{
     commands::{
         fault::FaultVerb, lab::LabVerb, plugin::PluginVerb, results::ResultsVerb, run::RunArguments,
-        target::TargetVerb,
+        search::SearchArguments, target::TargetVerb,
     },
     connection::BusAddress,
     output::{self, Format},
@@ -53,6 +53,8 @@ pub(crate) enum Noun {
     Lab(LabVerb),
     /// One measured experiment: warm-up, baseline, injection, recovery.
     Run(Box<RunArguments>),
+    /// Finds the severities at which throughput is degraded by 10 % and by 50 %.
+    Search(Box<SearchArguments>),
     /// What runs left behind.
     #[command(subcommand)]
     Results(ResultsVerb),

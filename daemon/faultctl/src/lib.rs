@@ -25,6 +25,8 @@ mod outputs_directory;
 mod plugin_project;
 mod progress;
 mod run_flags;
+mod search_flags;
+mod setup_flags;
 
 use std::process::ExitCode;
 

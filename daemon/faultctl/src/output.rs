@@ -90,7 +90,11 @@ impl Format {
     }
 }
 
-fn to_json<T: Serialize>(kind: &str, value: &T, pretty: bool) -> Result<String, CommandError> {
+/// A document with the schema `faultd/v1/<kind>`.
+///
+/// # Errors
+/// When the value cannot be written as JSON.
+pub(crate) fn to_json<T: Serialize>(kind: &str, value: &T, pretty: bool) -> Result<String, CommandError> {
     let document = Document { schema: format!("{SCHEMA_PREFIX}{kind}"), value };
     let text =
         if pretty { serde_json::to_string_pretty(&document) } else { serde_json::to_string(&document) };

@@ -1,8 +1,9 @@
 //! The directory that runs are written to: made where `faultctl` was called, owned by the caller.
 
 use std::{
-    io,
-    os::unix::fs::MetadataExt,
+    fs::File,
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, fchown},
     path::{Path, PathBuf},
 };
 
@@ -48,6 +49,25 @@ impl OutputsDirectory {
     /// Where a folder inside of it lies.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Writes a new file into it, which belongs to whom the directory belongs to; answers its path.
+    ///
+    /// # Errors
+    /// When it is there already, or cannot be written.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<PathBuf, CommandError> {
+        let path = self.path.join(name);
+        let written = || -> io::Result<()> {
+            let mut file = File::create_new(&path)?;
+            let (made, owner) = (file.metadata()?, std::fs::metadata(&self.path)?);
+            if made.uid() == 0 && owner.uid() != 0 {
+                fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+            }
+            file.write_all(text.as_bytes())
+        };
+        written()
+            .map_err(|source| CommandError::File { action: format!("write {}", path.display()), source })?;
+        Ok(path)
     }
 
     /// For a run that came to nothing: leaves no empty directory behind that was not there before.

@@ -2,33 +2,23 @@
 
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use faultd_api::{
-    run::{
-        KeyDistribution, RunRequest, default_clients, default_keys, default_schedule, default_timeout_ns,
-        default_value_bytes, default_via, default_warm_up_ns,
-    },
-    units::{duration_text, nanoseconds, parse_duration, share_text},
+    run::RunRequest,
+    units::{duration_text, nanoseconds, parse_duration},
 };
-use faultd_results::folder::Label;
 
 use crate::{
     command_error::CommandError,
-    fault_flags::FaultFlags,
-    flag_values::{parse_arrivals, parse_count, parse_duration_or_zero, parse_setting, parse_word},
+    flag_values::{parse_duration_or_zero, parse_setting},
+    setup_flags::SetupFlags,
 };
 
 /// One experiment.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
-    /// The cluster under test, as `lab status` shows it.
-    #[arg(long)]
-    cluster: String,
-    /// What is made slow or lossy: leader, follower or a member's name; nothing for a baseline.
-    #[arg(long)]
-    target: Option<String>,
     #[command(flatten)]
-    fault: FaultFlags,
+    setup: SetupFlags,
     /// Measured time.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "60s", allow_hyphen_values = true)]
     duration: Duration,
@@ -38,76 +28,12 @@ pub(crate) struct RunArguments {
     /// How long the fault holds [default: until the end].
     #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
     hold_for: Option<Duration>,
-    /// Names the run's folder [default: made of target and fault].
-    #[arg(long)]
-    label: Option<String>,
-    /// Clients, each with one operation under way at a time [default: 10].
-    #[arg(long, value_parser = parse_count, allow_hyphen_values = true)]
-    clients: Option<u64>,
-    /// Which member serves the clients: leader, follower, all or a member's name [default: all].
-    #[arg(long)]
-    via: Option<String>,
-    /// What the clients do; mix is half of each.
-    #[arg(long, value_enum, default_value = "put")]
-    workload: Workload,
-    /// Size of a value, in bytes [default: 100].
-    #[arg(long, value_parser = parse_count, allow_hyphen_values = true)]
-    value_size: Option<u64>,
-    /// Number of keys [default: 10000].
-    #[arg(long, value_parser = parse_count, allow_hyphen_values = true)]
-    keys: Option<u64>,
-    /// Load before the measured time [default: 3s].
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_zero, allow_hyphen_values = true)]
-    warm_up: Option<Duration>,
-    /// An operation that takes longer is counted as a time-out [default: 5s].
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
-    timeout: Option<Duration>,
-    /// Open loop: operations that become due a second, over all clients; latencies count from that moment
-    /// [default: closed loop].
-    #[arg(long, value_name = "PER SECOND", value_parser = parse_arrivals, conflicts_with = "think_time", allow_hyphen_values = true)]
-    arrivals: Option<f64>,
-    /// What a client waits between its operations [default: nothing].
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_zero, allow_hyphen_values = true)]
-    think_time: Option<Duration>,
-    /// Time over which the clients begin one after the other [default: all at once].
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration_or_zero, allow_hyphen_values = true)]
-    client_ramp: Option<Duration>,
-    /// How operations are spread over the keys: uniform, zipfian or sequential.
-    #[arg(long, value_parser = parse_word::<KeyDistribution>, default_value = "uniform")]
-    key_distribution: KeyDistribution,
-    /// Leaves what the run wrote in the cluster.
-    #[arg(long)]
-    keep_data: bool,
     /// The plugin that says when faults hold [default: window].
     #[arg(long)]
     schedule: Option<String>,
     /// A setting of the schedule; may be given several times.
     #[arg(long = "schedule-set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     schedule_settings: Vec<(String, String)>,
-    /// A setting of the cluster's driver; may be given several times.
-    #[arg(long = "driver-set", value_name = "NAME=VALUE", value_parser = parse_setting)]
-    driver_settings: Vec<(String, String)>,
-}
-
-/// What the clients do.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Workload {
-    /// Only writes.
-    Put,
-    /// Only reads.
-    Get,
-    /// As many reads as writes.
-    Mix,
-}
-
-impl Workload {
-    fn read_ratio(self) -> f64 {
-        match self {
-            Self::Put => 0.0,
-            Self::Get => 1.0,
-            Self::Mix => 0.5,
-        }
-    }
 }
 
 impl RunArguments {
@@ -116,56 +42,23 @@ impl RunArguments {
     /// # Errors
     /// [`CommandError::Usage`] with what does not fit together.
     pub(crate) fn into_request(self) -> Result<RunRequest, CommandError> {
-        self.check_target_and_fault()?;
         self.check_window()?;
-        let label = self.label.clone().unwrap_or_else(|| self.default_label());
-        let label = Label::new(&label).map_err(|error| CommandError::Usage(format!("--label: {error}")))?;
+        let request = self.setup.request(self.duration)?;
         Ok(RunRequest {
-            cluster: self.cluster,
-            label: label.as_str().to_owned(),
-            target: self.target,
-            delay_ns: self.fault.delay_ns(),
-            loss_ratio: self.fault.loss_ratio(),
-            shape: self.fault.shape()?,
-            direction: self.fault.direction(),
-            backend: self.fault.backend.unwrap_or_default(),
-            duration_ns: nanoseconds(self.duration),
-            warm_up_ns: self.warm_up.map_or_else(default_warm_up_ns, nanoseconds),
             inject_at_ns: self.inject_at.map(nanoseconds),
             hold_for_ns: self.hold_for.map(nanoseconds),
-            clients: self.clients.unwrap_or_else(default_clients),
-            via: self.via.unwrap_or_else(default_via),
-            read_ratio: self.workload.read_ratio(),
-            value_bytes: self.value_size.unwrap_or_else(default_value_bytes),
-            keys: self.keys.unwrap_or_else(default_keys),
-            operation_timeout_ns: self.timeout.map_or_else(default_timeout_ns, nanoseconds),
-            seed: self.fault.seed,
-            schedule: self.schedule.unwrap_or_else(default_schedule),
-            arrivals_per_second: self.arrivals,
-            think_time_ns: self.think_time.map_or(0, nanoseconds),
-            client_ramp_ns: self.client_ramp.map_or(0, nanoseconds),
-            key_distribution: self.key_distribution,
+            schedule: self.schedule.unwrap_or(request.schedule),
             schedule_settings: self.schedule_settings.into_iter().collect(),
-            driver_settings: self.driver_settings.into_iter().collect(),
-            keep_data: self.keep_data,
+            ..request
         })
     }
 
-    fn check_target_and_fault(&self) -> Result<(), CommandError> {
-        let usage = |text: &str| Err(CommandError::Usage(text.to_owned()));
-        match (&self.target, self.fault.has_fault()) {
-            (Some(_), false) => usage(
-                "--target without a fault: give --delay or --loss, or leave --target out for a baseline",
-            ),
-            (None, true) => usage("a fault without --target: name leader, follower or a member"),
-            (None, false) if self.inject_at.is_some() || self.hold_for.is_some() => {
-                usage("--inject-at and --for are times of a fault: give --target and --delay or --loss")
-            }
-            _ => Ok(()),
-        }
-    }
-
     fn check_window(&self) -> Result<(), CommandError> {
+        let has_times = self.inject_at.is_some() || self.hold_for.is_some();
+        if has_times && self.setup.target.is_none() && !self.setup.fault.has_fault() {
+            let text = "--inject-at and --for are times of a fault: give --target and --delay or --loss";
+            return Err(CommandError::Usage(text.to_owned()));
+        }
         let start = self.inject_at.unwrap_or(Duration::ZERO);
         if start >= self.duration {
             return Err(self.window_error("begins"));
@@ -185,24 +78,12 @@ impl RunArguments {
         let duration = duration_text(nanoseconds(self.duration));
         CommandError::Usage(format!("{window} {what} after the run (--duration {duration})"))
     }
-
-    /// `baseline`, or target and fault: `leader_delay100ms_loss20%` without what no label may contain.
-    fn default_label(&self) -> String {
-        let Some(target) = &self.target else {
-            return "baseline".to_owned();
-        };
-        let delay = self.fault.delay_ns().map(|delay| format!("_delay{}", duration_text(delay)));
-        let loss = self.fault.loss_ratio().map(|loss| format!("_loss{}", share_text(loss)));
-        let other = (delay.is_none() && loss.is_none()).then(|| "_other".to_owned());
-        let parts = [delay, loss, other].into_iter().flatten().collect::<String>();
-        let label = format!("{target}{parts}");
-        label.replace('/', "-").replace('%', "")
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use clap::Parser;
+    use faultd_api::run::KeyDistribution;
 
     use super::*;
     use crate::cli::{Cli, Noun};

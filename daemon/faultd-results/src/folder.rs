@@ -33,6 +33,8 @@ pub const THROUGHPUT_SVG: &str = "throughput.svg";
 pub const THROUGHPUT_PNG: &str = "throughput.png";
 
 const TIME_FORMAT: &str = "%Y%m%d_%H%M%S";
+/// Length of the time in a folder's name, in bytes.
+pub const TIME_LENGTH: usize = "YYYYmmdd_HHMMSS".len();
 const LONGEST_LABEL: usize = 64;
 
 /// The name of a run: 1 to 64 of `A-Z a-z 0-9 . _ -`, and a name that Windows allows for a file.
@@ -181,7 +183,7 @@ pub fn list(outputs: &Path) -> Result<Vec<RunEntry>, FolderError> {
 
 fn is_run_name(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
-    let Some((time, label)) = name.and_then(|name| name.split_at_checked("YYYYmmdd_HHMMSS".len())) else {
+    let Some((time, label)) = name.and_then(|name| name.split_at_checked(TIME_LENGTH)) else {
         return false;
     };
     strtime::parse(TIME_FORMAT, time).is_ok() && label.starts_with('_')

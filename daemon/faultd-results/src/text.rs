@@ -33,15 +33,16 @@ pub fn summary(metadata: &Metadata, summary: &Summary, folder: &str) -> String {
     phase_table(&mut text, summary);
     text.push('\n');
     effect_lines(&mut text, summary);
-    for finding in &summary.findings {
-        line(&mut text, "found", &finding_in_words(finding));
+    for found in &summary.findings {
+        line(&mut text, "found", &finding(found));
     }
     text
 }
 
 /// A finding, such as `delay at 10 % degradation: 0.52 ms (0.49 to 0.55)`.
-fn finding_in_words(finding: &Finding) -> String {
-    let Finding { name, value, low, high, unit } = finding;
+#[must_use]
+pub fn finding(found: &Finding) -> String {
+    let Finding { name, value, low, high, unit } = found;
     let unit = if unit.is_empty() { String::new() } else { format!(" {unit}") };
     format!("{name}: {}{unit} ({} to {})", digits(*value), digits(*low), digits(*high))
 }
@@ -178,9 +179,9 @@ mod tests {
 
     #[test]
     fn findings_are_told_with_three_digits() {
-        let finding =
+        let found =
             |value| Finding { name: "x".into(), value, low: 0.000_49, high: 1234.5, unit: "ms".into() };
-        assert_eq!(finding_in_words(&finding(0.523_4)), "x: 0.523 ms (0.000490 to 1234)");
+        assert_eq!(finding(&found(0.523_4)), "x: 0.523 ms (0.000490 to 1234)");
         assert_eq!([digits(0.0), digits(12.34), digits(-1.0)], ["0", "12.3", "-1.00"]);
     }
 

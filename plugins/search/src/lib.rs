@@ -11,9 +11,11 @@ mod fit;
 mod matrix;
 mod noise;
 mod one_run;
+mod report;
 mod search;
 
 pub use one_run::{Action, OneRun, Timing};
+pub use report::{Finding, Scale, findings, remarks};
 pub use search::{Estimate, Level, Options, Reached, Samples, Search};
 
 /// What the same costs when it is looked at level by level: 37 levels of 150 seconds each.

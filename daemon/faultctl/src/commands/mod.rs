@@ -6,6 +6,7 @@ pub(crate) mod lab;
 pub(crate) mod plugin;
 pub(crate) mod results;
 pub(crate) mod run;
+pub(crate) mod search;
 pub(crate) mod target;
 
 use faultd_api::dictionary::{self, Dictionary, DictionaryError};
@@ -28,6 +29,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<(), CommandError> {
         Noun::Fault(verb) => fault::fault(verb, &bus, output).await,
         Noun::Lab(verb) => lab::lab(verb, &bus, output).await,
         Noun::Run(arguments) => run::run(*arguments, &bus, output).await,
+        Noun::Search(arguments) => search::search(*arguments, &bus, output).await,
         Noun::Results(verb) => results::results(verb, output),
         Noun::Plugin(verb) => plugin::plugin(verb, &bus, output).await,
     }

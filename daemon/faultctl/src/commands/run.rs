@@ -52,21 +52,33 @@ pub(crate) async fn run(
     bus: &BusAddress,
     output: Format,
 ) -> Result<(), CommandError> {
-    let request = arguments.into_request()?;
+    make(&arguments.into_request()?, bus, output).await
+}
+
+/// Makes one run and prints what it left behind.
+pub(super) async fn make(request: &RunRequest, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
     let mut interrupts = Interrupts::catch()?;
     let manager = bus.connect().await?;
     let (outputs, descriptor) = OutputsDirectory::open(Path::new(OUTPUTS))?;
-    say(&format!("starting run {} on cluster {}", request.label, request.cluster));
-    let started = tokio::select! {
-        started = start(&manager, &request, descriptor) => started,
-        () = interrupts.next() => Err(CommandError::Interrupted),
-    };
-    let ended = match started {
-        Ok(run) => watch(&run, &mut interrupts, output).await,
-        Err(error) => Err(error),
-    };
+    let ended = measure(&manager, request, descriptor, &mut interrupts, output).await;
     outputs.remove_if_made_here_and_empty();
     finish(&ended?, &outputs, output)
+}
+
+/// Starts a run and watches it to its end.
+pub(super) async fn measure(
+    manager: &ManagerProxy<'_>,
+    request: &RunRequest,
+    outputs: OwnedFd,
+    interrupts: &mut Interrupts,
+    output: Format,
+) -> Result<RunResult, CommandError> {
+    say(&format!("starting run {} on cluster {}", request.label, request.cluster));
+    let started = tokio::select! {
+        started = start(manager, request, outputs) => started,
+        () = interrupts.next() => Err(CommandError::Interrupted),
+    };
+    watch(&started?, interrupts, output).await
 }
 
 async fn start(

@@ -8,7 +8,7 @@
 
 mod report;
 
-use faultd_danger_zone_search::{Action, OneRun, Options, Search, Timing};
+use faultd_danger_zone_search::{Action, OneRun, Options, Search, Timing, remarks};
 use faultd_plugin_sdk::schedule::{Decision, Finding, Needs, Observation, Plan, Rule, Schedule};
 use faultd_plugin_sdk::shape::{Phase, SECOND_NS, Window, at_severity};
 use faultd_plugin_sdk::{Level, export_schedule, log, settings};
@@ -117,7 +117,7 @@ impl DangerZone {
 
     fn end(&mut self) -> (Decision, Vec<String>) {
         let was_over = std::mem::replace(&mut self.is_over, true);
-        let lines = if was_over { Vec::new() } else { report::lines(&self.run) };
+        let lines = if was_over { Vec::new() } else { remarks(self.run.search()) };
         let findings = report::findings(&self.run, &self.rules);
         (Decision { end_run: true, findings, ..Decision::nothing(None) }, lines)
     }
