@@ -36,11 +36,11 @@ test-cassandra: setup-cassandra
 	@$(step) 'building the plugins' cargo xtask plugins
 	@$(step) 'fetching Cassandra' xtask/cassandra.sh fetch
 	@CARGO_TERM_QUIET=false $(step) --last 'testing on a real Cassandra' cargo test --release \
-		--package faultd-plugin-host --test cassandra -- --ignored --test-threads=1
+		--workspace --test cassandra -- --ignored --test-threads=1
 
 test-javascript: setup-demo guests
 	@CARGO_TERM_QUIET=false $(step) --last 'testing a schedule in JavaScript' cargo test --release \
-		--package faultd-plugin-host --test javascript -- --ignored --test-threads=1
+		--workspace --test javascript -- --ignored --test-threads=1
 
 bench: setup-test guests
 	@$(step) --last 'measuring the datapath and plugins' cargo xtask bench

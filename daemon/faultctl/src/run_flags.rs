@@ -188,6 +188,7 @@ mod tests {
     #[test]
     fn a_label_is_made_of_target_and_fault() {
         assert_eq!(request("--target leader --delay 100ms").unwrap().label, "leader_delay100ms");
+        assert_eq!(request("--target follower:other --loss 1%").unwrap().label, "follower-other_loss1");
         assert_eq!(
             request("--target etcd/etcd0 --delay 1.5s --loss 0.5%").unwrap().label,
             "etcd-etcd0_delay1.5s_loss0.5"

@@ -24,7 +24,8 @@ pub(crate) struct SetupFlags {
     /// The cluster under test, as `lab status` shows it.
     #[arg(long)]
     cluster: String,
-    /// What is made slow or lossy: leader, follower or a member's name; nothing for a baseline.
+    /// What is made slow or lossy: leader, follower, follower:serving (it serves the clients, see --via),
+    /// follower:other, or a member's name; nothing for a baseline.
     #[arg(long)]
     pub(crate) target: Option<String>,
     #[command(flatten)]
@@ -160,7 +161,7 @@ impl SetupFlags {
         let other = (delay.is_none() && loss.is_none()).then(|| "_other".to_owned());
         let parts = [delay, loss, other].into_iter().flatten().collect::<String>();
         let label = format!("{target}{parts}");
-        label.replace('/', "-").replace('%', "")
+        label.replace(['/', ':'], "-").replace('%', "")
     }
 }
 

@@ -104,31 +104,64 @@ impl Cluster {
 
     /// The member that a role or name stands for. Of several followers it is the first in the order
     /// of the description, so that a repeated run means the same member when roles are the same.
+    /// `follower:serving` is one of those at `serving`, which serve the clients, `follower:other` is not.
     ///
     /// # Errors
     /// When nobody has that role or name.
-    pub fn member(&self, asked: &str, roles: &[MemberRole]) -> Result<(&ClusterMember, Role), RoleError> {
+    pub fn member(
+        &self,
+        asked: &str,
+        roles: &[MemberRole],
+        serving: &[usize],
+    ) -> Result<(&ClusterMember, Role), RoleError> {
         let role_of = |name: &str| {
             roles.iter().find(|role| role.member == name).map_or(Role::Unknown, |role| role.role)
         };
-        let wanted = match asked {
-            "leader" => Some(Role::Leader),
-            "follower" => Some(Role::Follower),
-            _ => None,
+        let wanted = Asked::of(asked);
+        let is_asked = |(position, member): &(usize, &ClusterMember)| match wanted {
+            Asked::Role { role, serves } => {
+                role_of(&member.name) == role
+                    && serves.is_none_or(|serves| serves == serving.contains(position))
+            }
+            Asked::Name(name) => member.name == name || member.target.name == name,
         };
-        let is_asked = |member: &&ClusterMember| match wanted {
-            Some(role) => role_of(&member.name) == role,
-            None => member.name == asked || member.target.name == asked,
-        };
-        self.members.iter().find(is_asked).map(|member| (member, role_of(&member.name))).ok_or_else(|| {
-            let described =
-                |member: &ClusterMember| format!("{} ({})", member.name, role_text(role_of(&member.name)));
+        let found = self.members.iter().enumerate().find(is_asked);
+        found.map(|(_, member)| (member, role_of(&member.name))).ok_or_else(|| {
+            let described = |(position, member): (usize, &ClusterMember)| {
+                let serves = if serving.contains(&position) { ", serving" } else { "" };
+                format!("{} ({}{serves})", member.name, role_text(role_of(&member.name)))
+            };
             RoleError::NoSuchMember {
                 cluster: self.name.clone(),
                 asked: asked.to_owned(),
-                members: self.members.iter().map(described).collect::<Vec<_>>().join(", "),
+                members: self.members.iter().enumerate().map(described).collect::<Vec<_>>().join(", "),
             }
         })
+    }
+}
+
+/// Whom a word of a run stands for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Asked<'a> {
+    /// Who has the role, and does or does not serve the clients if that is said.
+    Role { role: Role, serves: Option<bool> },
+    /// Who is called so.
+    Name(&'a str),
+}
+
+impl<'a> Asked<'a> {
+    fn of(asked: &'a str) -> Self {
+        let (role, serves) = match asked.split_once(':') {
+            Some((role, "serving")) => (role, Some(true)),
+            Some((role, "other")) => (role, Some(false)),
+            Some(_) => return Self::Name(asked),
+            None => (asked, None),
+        };
+        match role {
+            "leader" => Self::Role { role: Role::Leader, serves },
+            "follower" => Self::Role { role: Role::Follower, serves },
+            _ => Self::Name(asked),
+        }
     }
 }
 
@@ -189,5 +222,64 @@ impl RoleObserver {
         let settings = self.settings.clone();
         let workload = Workload { keys: 1, value_bytes: 1, operation_timeout: ROLE_WITHIN, settings };
         self.cluster.client(&self.driver, 0, 0, &workload).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use faultd_plugin_host::ConnectFuture;
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Connector for Nobody {
+        fn connect(&self, _address: SocketAddr) -> ConnectFuture {
+            Box::pin(async { Err(std::io::ErrorKind::AddrNotAvailable.into()) })
+        }
+    }
+
+    fn cluster() -> Cluster {
+        let member = |name: &str| ClusterMember {
+            name: name.to_owned(),
+            endpoint: ([10, 0, 0, 1], 2379).into(),
+            target: ResolvedTarget {
+                name: format!("lab/{name}"),
+                interfaces: Vec::new(),
+                addresses: Vec::new(),
+                shares_host: false,
+            },
+        };
+        Cluster {
+            name: "lab".to_owned(),
+            driver: "etcd-kv".to_owned(),
+            members: ["a", "b", "c"].map(member).into(),
+            connector: Arc::new(Nobody),
+            storage: "memory".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_follower_that_serves_the_clients_is_not_one_that_does_not() {
+        let cluster = cluster();
+        let roles = [("a", Role::Follower), ("b", Role::Leader), ("c", Role::Follower)]
+            .map(|(member, role)| MemberRole { member: member.to_owned(), role });
+        let found = |asked: &str, serving: &[usize]| {
+            cluster.member(asked, &roles, serving).map(|(member, _)| member.name.clone())
+        };
+        for (asked, serving, expected) in [
+            ("leader", &[][..], "b"),
+            ("follower", &[2], "a"),
+            ("follower:serving", &[2], "c"),
+            ("follower:other", &[0, 1], "c"),
+            ("leader:serving", &[0, 1, 2], "b"),
+            ("lab/c", &[], "c"),
+        ] {
+            assert_eq!(found(asked, serving).unwrap(), expected, "{asked} {serving:?}");
+        }
+        let nobody = found("follower:other", &[0, 1, 2]).unwrap_err().to_string();
+        let members = "its members are a (follower, serving), b (leader, serving), c (follower, serving)";
+        assert_eq!(nobody, format!("cluster 'lab' has no follower:other: {members}"));
+        assert!(found("follower:slow", &[0]).is_err());
     }
 }

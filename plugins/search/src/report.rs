@@ -4,6 +4,9 @@
 use crate::GRID_SECONDS;
 use crate::search::{Level, Reached, Search};
 
+/// What is known worse, to more than a factor of two up or down, is no finding.
+const MOST_UNCERTAIN: f64 = 0.7;
+
 /// A parameter of the fault that follows the severity.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
@@ -51,7 +54,7 @@ pub struct Finding {
 #[must_use]
 pub fn findings(search: &Search, scales: &[Scale], run_seconds: u32) -> Vec<Finding> {
     let levels = search.estimates().into_iter().filter_map(|(level, reached)| match reached {
-        Reached::At(estimate) => Some((level, estimate)),
+        Reached::At(estimate) if estimate.uncertainty() <= MOST_UNCERTAIN => Some((level, estimate)),
         _ => None,
     });
     let at_level = |(level, estimate): (Level, crate::Estimate)| {
@@ -90,7 +93,7 @@ pub fn remarks(search: &Search) -> Vec<String> {
 fn remark(search: &Search, level: Level, reached: Reached) -> Option<String> {
     let text = match reached {
         Reached::At(_) if search.is_precise(level) => return None,
-        Reached::At(estimate) => {
+        Reached::At(estimate) if estimate.uncertainty() <= MOST_UNCERTAIN => {
             let known_to = estimate.uncertainty() * 100.0;
             format!("is known to {known_to:.0} % only: a longer search or less noise would tell more")
         }
@@ -101,7 +104,7 @@ fn remark(search: &Search, level: Level, reached: Reached) -> Option<String> {
         Reached::Unclear => {
             "cannot be told from no degradation or more of it: there is too much noise".to_owned()
         }
-        Reached::Unknown => "was not found in the time there was".to_owned(),
+        Reached::At(_) | Reached::Unknown => "was not found in the time there was".to_owned(),
     };
     Some(format!("degradation of {} {text}", percent(level)))
 }

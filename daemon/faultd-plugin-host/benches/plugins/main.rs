@@ -49,6 +49,11 @@ impl Done {
     }
 }
 
+/// The key after this one: any order will do that is the same for both.
+fn next_key(key: u64) -> u64 {
+    (key * 7_919 + 104_729) % KEYS
+}
+
 /// A figure, and the bound that it is to reach.
 struct Figure {
     name: String,

@@ -8,7 +8,7 @@ use h2::client::SendRequest;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::{Done, KEYS, VALUE_BYTES};
+use crate::{Done, VALUE_BYTES, next_key};
 
 struct Client {
     sender: SendRequest<Bytes>,
@@ -61,7 +61,7 @@ impl Client {
     }
 
     async fn put(&mut self) {
-        self.key = (self.key * 6_364_136_223_846_793_005 % KEYS + 1) % KEYS;
+        self.key = next_key(self.key);
         let uri = format!("http://{}/etcdserverpb.KV/Put", self.authority);
         let request = hyper::Request::post(uri).header("content-type", "application/grpc");
         let request = request.header("te", "trailers").body(()).expect("a request");

@@ -10,7 +10,7 @@ use faultd_plugin_host::{
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::{Done, KEYS, VALUE_BYTES};
+use crate::{Done, KEYS, VALUE_BYTES, next_key};
 
 struct Loopback;
 
@@ -79,7 +79,7 @@ impl Clients {
 async fn work(mut client: DriverClient, mut key: u64, until: Instant) -> (DriverClient, u64, Vec<Duration>) {
     let mut latencies = Vec::new();
     while Instant::now() < until {
-        key = (key * 6_364_136_223_846_793_005 % KEYS + 1) % KEYS;
+        key = next_key(key);
         let began = Instant::now();
         let outcome = client.operate(Operation { key, reads: false }).await.expect("an operation");
         latencies.push(began.elapsed());

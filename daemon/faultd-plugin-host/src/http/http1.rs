@@ -5,12 +5,12 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{Either, select};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::driven::driven;
 use super::{failed, texts, too_long};
 use crate::bindings::driver::faultd::plugin::failures::Failure;
 use crate::bindings::driver::faultd::plugin::http::Response;
@@ -41,12 +41,8 @@ impl Http1Connection {
         request: hyper::Request<Bytes>,
         response_bytes: usize,
     ) -> Result<Response, Failure> {
-        let answer = Box::pin(send_and_read(&mut self.sender, request.map(Full::new), response_bytes));
-        match select(answer, &mut self.driver).await {
-            Either::Left((response, _)) => response,
-            // The connection has ended; whether the answer was complete before that, only its reader knows.
-            Either::Right((_, answer)) => answer.await,
-        }
+        let answer = send_and_read(&mut self.sender, request.map(Full::new), response_bytes);
+        driven(answer, &mut self.driver).await
     }
 }
 

@@ -4,10 +4,10 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use futures_util::future::{Either, select};
 use h2::client::{Connection, SendRequest};
 use tokio::net::TcpStream;
 
+use super::driven::driven;
 use super::{failed, texts, too_long};
 use crate::bindings::driver::faultd::plugin::failures::Failure;
 use crate::bindings::driver::faultd::plugin::http::Response;
@@ -42,12 +42,8 @@ impl Http2Connection {
         request: hyper::Request<Bytes>,
         response_bytes: usize,
     ) -> Result<Response, Failure> {
-        let answer = Box::pin(send_and_read(self.sender.clone(), request, response_bytes));
-        match select(answer, &mut self.driver).await {
-            Either::Left((response, _)) => response,
-            // The connection has ended; whether the answer was complete before that, only its reader knows.
-            Either::Right((_, answer)) => answer.await,
-        }
+        let answer = send_and_read(self.sender.clone(), request, response_bytes);
+        driven(answer, &mut self.driver).await
     }
 }
 

@@ -3,6 +3,7 @@
 //! There is no task for a connection: it is driven while a request waits on it, so that a client is one task
 //! and dropping the client closes its connections.
 
+mod driven;
 mod http1;
 mod http2;
 

@@ -83,11 +83,8 @@ fn note(run: &mut DryRun, now: Duration, system: &System, decision: &Decision) {
     if is_new && run.changes.len() < MOST_CHANGES {
         run.changes.push(DryChange { at_ns: nanoseconds(now), active });
     }
-    for finding in &decision.findings {
-        let text = finding_text(finding);
-        if !run.findings.contains(&text) {
-            run.findings.push(text);
-        }
+    if !decision.findings.is_empty() {
+        run.findings = decision.findings.iter().map(finding_text).collect();
     }
 }
 

@@ -2,7 +2,6 @@
 //! of it is written down as it happens.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -48,7 +47,7 @@ pub struct Dialogue<'a> {
     roles: watch::Receiver<Vec<MemberRole>>,
     seconds: EndedSeconds,
     transcript: Transcript<File>,
-    findings: BTreeMap<String, Finding>,
+    findings: Vec<Finding>,
 }
 
 impl<'a> Dialogue<'a> {
@@ -60,7 +59,7 @@ impl<'a> Dialogue<'a> {
         seconds: EndedSeconds,
         transcript: Transcript<File>,
     ) -> Self {
-        Self { schedule, members, roles, seconds, transcript, findings: BTreeMap::new() }
+        Self { schedule, members, roles, seconds, transcript, findings: Vec::new() }
     }
 
     /// What the schedule wants to be told.
@@ -91,18 +90,17 @@ impl<'a> Dialogue<'a> {
         Ok(decision)
     }
 
-    /// Keeps what the schedule has found out; the host has checked that it is few, short and finite.
+    /// Keeps what the schedule knows now; the host has checked that it is little, short and finite.
     pub fn keep_findings(&mut self, decision: &Decision) {
-        for found in &decision.findings {
-            let finding = shown(found);
-            self.findings.insert(finding.name.clone(), finding);
+        if !decision.findings.is_empty() {
+            self.findings = decision.findings.iter().map(shown).collect();
         }
     }
 
     /// What was found out, and what could not be written down.
     #[must_use]
     pub fn end(self) -> (Vec<Finding>, Option<String>) {
-        (self.findings.into_values().collect(), self.transcript.failure())
+        (self.findings, self.transcript.failure())
     }
 
     fn members(&mut self) -> Vec<ClusterMember> {

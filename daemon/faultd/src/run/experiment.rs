@@ -139,12 +139,12 @@ impl Experiment {
         let (mut watcher, mut resolver) = (observer(), observer());
         let roles = watcher.roles().await?;
         resolver.roles().await?;
-        refuse_impossible(&spec, &cluster, &roles, &surroundings.capabilities)?;
+        let serving = load::serving(&spec.request.via, &cluster, &roles)?;
+        refuse_impossible(&spec, &cluster, &roles, &serving, &surroundings.capabilities)?;
         let peers = match &spec.fault {
             Some(fault) => surroundings.targets.peers(&fault.selection).await.map_err(RunError::Peer)?,
             None => Peers::new(),
         };
-        let serving = load::serving(&spec.request.via, &cluster, &roles)?;
         let name = faultd_results::folder::name(jiff::Zoned::now().datetime(), &spec.label);
         let folder = RunFolder::create(outputs, &name)?;
         let log = log_to_file(&folder)?;
@@ -312,6 +312,7 @@ impl Experiment {
             clock,
             record,
             cluster,
+            serving: &self.serving,
             observer: &mut self.resolver,
             engine: &self.surroundings.engine,
             capabilities: &self.surroundings.capabilities,
@@ -498,10 +499,11 @@ fn refuse_impossible(
     spec: &RunSpec,
     cluster: &Cluster,
     roles: &[MemberRole],
+    serving: &[usize],
     capabilities: &Capabilities,
 ) -> Result<(), RunError> {
     if let Some(fault) = &spec.fault {
-        cluster.member(&fault.target, roles)?;
+        cluster.member(&fault.target, roles, serving)?;
         crate::fault::backend::choose(fault, capabilities)?;
     }
     Ok(())

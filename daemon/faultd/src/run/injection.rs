@@ -75,6 +75,8 @@ pub struct Injection<'a> {
     pub record: &'a RunRecord,
     /// The cluster.
     pub cluster: &'a Cluster,
+    /// The members that serve the clients, by position.
+    pub serving: &'a [usize],
     /// Who asks the cluster for roles.
     pub observer: &'a mut RoleObserver,
     /// Who applies faults.
@@ -351,7 +353,7 @@ impl Injection<'_> {
 
     async fn resolve(&mut self, target: &str) -> Result<(String, ResolvedTarget, Role), InjectionError> {
         let roles = self.observer.roles().await?;
-        let (member, role) = self.cluster.member(target, &roles)?;
+        let (member, role) = self.cluster.member(target, &roles, self.serving)?;
         Ok((member.name.clone(), member.target.clone(), role))
     }
 

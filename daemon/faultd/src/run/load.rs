@@ -124,7 +124,7 @@ pub fn serving(via: &str, cluster: &Cluster, roles: &[MemberRole]) -> Result<Vec
     if via == "all" {
         return Ok((0..cluster.members.len()).collect());
     }
-    let (member, _) = cluster.member(via, roles)?;
+    let (member, _) = cluster.member(via, roles, &[])?;
     Ok(cluster.members.iter().position(|other| other.name == member.name).into_iter().collect())
 }
 

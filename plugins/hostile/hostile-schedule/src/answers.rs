@@ -2,9 +2,7 @@
 
 use faultd_plugin_sdk::schedule::{Decision, Direction, Effect, Finding, Rule};
 
-const SECOND_NS: u64 = 1_000_000_000;
-
-pub(crate) fn answer(mode: &str, now_ns: u64) -> Decision {
+pub(crate) fn answer(mode: &str) -> Decision {
     if let Some(number) = mode.strip_prefix("loss:") {
         return one_rule(Effect::Loss(number.parse().unwrap_or(f64::NAN)));
     }
@@ -22,7 +20,7 @@ pub(crate) fn answer(mode: &str, now_ns: u64) -> Decision {
         "many-effects" => Decision::hold(vec![rule("leader", vec![Effect::Loss(0.1); 100_000])], None),
         "huge-answer" => found(&"x".repeat(20_000_000), 1.0),
         "long-finding" => found(&"x".repeat(65), 1.0),
-        "many-findings" => many_findings(now_ns / SECOND_NS),
+        "many-findings" => many_findings(),
         "foreign-target" => Decision::hold(vec![rule("redis0", vec![Effect::Loss(0.5)])], None),
         "long-target" => Decision::hold(vec![rule(&"\n".repeat(1_000_000), Vec::new())], None),
         "foreign-effect" => one_rule(Effect::Rate(1_000)),
@@ -44,9 +42,8 @@ fn found(name: &str, value: f64) -> Decision {
     Decision { findings: vec![finding], ..Decision::nothing(None) }
 }
 
-/// Ten new names in each second of the run.
-fn many_findings(second: u64) -> Decision {
-    let names = (0..10_u64).map(|number| format!("finding {}", second.saturating_mul(10) + number));
+fn many_findings() -> Decision {
+    let names = (0..33).map(|number| format!("finding {number}"));
     Decision {
         findings: names.flat_map(|name| found(&name, 1.0).findings).collect(),
         ..Decision::nothing(None)

@@ -27,7 +27,7 @@ impl Schedule for Hostile {
         }
     }
 
-    fn decide(&mut self, observation: &Observation) -> Decision {
+    fn decide(&mut self, _observation: &Observation) -> Decision {
         match self.mode.as_str() {
             "endless-loop" => misdeeds::compute_forever(),
             "deep-recursion" => misdeeds::recurse_forever(),
@@ -37,7 +37,7 @@ impl Schedule for Hostile {
             "many-log-lines" => misdeeds::log_ten_million_lines(),
             "long-log-line" => misdeeds::log_ten_megabytes(),
             "many-long-log-lines" => misdeeds::log_megabytes_for_ever(),
-            _ => answers::answer(&self.mode, observation.now_ns),
+            _ => answers::answer(&self.mode),
         }
     }
 }
