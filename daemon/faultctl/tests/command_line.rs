@@ -333,3 +333,27 @@ async fn a_results_directory_that_was_named_must_be_there() {
     assert!(none_yet.status.success(), "{none_yet:?}");
     assert!(String::from_utf8_lossy(&none_yet.stdout).contains("\"results\": []"), "{none_yet:?}");
 }
+
+#[test]
+fn what_another_load_generator_has_printed_is_read_second_by_second() {
+    let directory = std::env::temp_dir().join(format!("faultctl-{}-read", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../faultd-load-output/tests/samples");
+    std::fs::copy(samples.join("cassandra-stress-4.0.txt"), directory.join("full_cassandra-stress.log"))
+        .unwrap();
+    std::fs::write(directory.join("wrk.log"), "nothing of the kind\n").unwrap();
+    let read = |words: &str| faultctl(&directory, &format!("results read {words}")).output().unwrap();
+    let document = json(&read("full_cassandra-stress.log -o json"));
+    let table = stdout(&read("full_cassandra-stress.log"));
+    let unknown = failure(&read("wrk.log"));
+    let unnamed = failure(&read("none.log"));
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(
+        (&document["schema"], &document["tool"]),
+        (&Value::from("faultd/v1/tool-output"), &Value::from("cassandra-stress"))
+    );
+    assert!(!document["seconds"].as_array().unwrap().is_empty(), "{document}");
+    assert!(table.starts_with("T S") && table.contains("ops/s"), "{table}");
+    assert_eq!((unknown.0, unknown.1.contains("has nothing that wrk prints")), (6, true), "{unknown:?}");
+    assert_eq!((unnamed.0, unnamed.1.contains("give --tool")), (2, true), "{unnamed:?}");
+}

@@ -59,8 +59,7 @@ fn the_delay_that_halves_the_throughput_of_etcd_is_found_in_one_run_and_over_run
         assert!(remarks.iter().any(|remark| remark.as_str().unwrap().contains("50 %")), "{document}");
     }
     let names = fs::read_dir(daemon.directory().join("outputs")).unwrap();
-    let names: Vec<String> =
-        names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     let kept = names.iter().find(|name| name.ends_with("_apart_search.json")).unwrap();
     let kept = fs::read_to_string(daemon.directory().join("outputs").join(kept)).unwrap();
     assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), document);

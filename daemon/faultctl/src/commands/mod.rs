@@ -8,6 +8,7 @@ pub(crate) mod results;
 pub(crate) mod run;
 pub(crate) mod search;
 pub(crate) mod target;
+mod tool_output;
 
 use faultd_api::dictionary::{self, Dictionary, DictionaryError};
 use serde::de::DeserializeOwned;

@@ -11,6 +11,7 @@ use faultd_results::{
 };
 use serde::Serialize;
 
+use super::tool_output::{self, ReadArguments};
 use crate::{
     command_error::CommandError,
     output::{Format, or_dash, table},
@@ -30,6 +31,8 @@ pub(crate) enum ResultsVerb {
         /// The run's folder, or its name inside of outputs.
         folder: PathBuf,
     },
+    /// What another load generator has printed, such as cassandra-stress: second by second, silent ones included.
+    Read(ReadArguments),
 }
 
 /// A line of `results ls`.
@@ -60,6 +63,7 @@ pub(crate) fn results(verb: ResultsVerb, output: Format) -> Result<(), CommandEr
     match verb {
         ResultsVerb::Ls { directory } => list(&directory, output),
         ResultsVerb::Show { folder } => show(&folder, output),
+        ResultsVerb::Read(arguments) => tool_output::read(&arguments, output),
     }
 }
 
