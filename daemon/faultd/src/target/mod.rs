@@ -21,7 +21,7 @@ use faultd_kernel::{datapath::InterfaceReference, process::ProcessIdentity};
 
 pub use self::again::{FollowedFault, Whereabouts};
 use self::{
-    containers::{ContainerError, ContainerIdentity, Containers, Selector},
+    containers::{ContainerError, ContainerIdentity, Containers, Selector, candidates_text},
     interface::InterfaceProblem,
     interfaces::{Connections, InterfacesError},
 };
@@ -87,7 +87,10 @@ pub enum TargetError {
         why: String,
     },
     /// More than one thing has that name.
-    #[error("'{name}' could be any of {}: name one of them in full, containers by their id if need be", candidates.join(", "))]
+    #[error(
+        "'{name}' could be any of {}: name one of them in full, containers by their id if need be",
+        candidates_text(candidates)
+    )]
     Ambiguous {
         /// The name as it was given.
         name: String,

@@ -20,7 +20,9 @@ const BEGINS_WITHIN: Duration = Duration::from_millis(50);
 /// Events that wait to be looked at. Were there more, the engine would wait.
 const QUEUE_LENGTH: usize = 256;
 /// What changes whether or where a container is connected.
-const OF_INTEREST: [&str; 7] = ["start", "die", "stop", "destroy", "rename", "connect", "disconnect"];
+/// The last two are Podman's words.
+const OF_INTEREST: [&str; 9] =
+    ["start", "die", "stop", "destroy", "rename", "connect", "disconnect", "died", "remove"];
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]

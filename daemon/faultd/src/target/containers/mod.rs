@@ -58,7 +58,10 @@ pub enum ContainerError {
     #[error("container '{0}' is not running: start it first")]
     NotRunning(String),
     /// More than one container is meant.
-    #[error("'{name}' could be any of {}: name one of them in full, or by its id", candidates.join(", "))]
+    #[error(
+        "'{name}' could be any of {}: name one of them in full, or by its id",
+        candidates_text(candidates)
+    )]
     Ambiguous {
         /// The name as it was given.
         name: String,
@@ -420,6 +423,57 @@ fn short(id: &str) -> &str {
     id.get(..SHORT_ID).unwrap_or(id)
 }
 
+/// The first few, and how many more.
+pub(super) fn candidates_text(candidates: &[String]) -> String {
+    const SHOWN: usize = 6;
+    let shown = candidates.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match candidates.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 fn networks_text(networks: &[String]) -> String {
     if networks.is_empty() { "none of its own".to_owned() } else { networks.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_many_candidates_the_first_are_named() {
+        let names = |count: usize| (1..=count).map(|number| format!("c{number}")).collect::<Vec<_>>();
+        assert_eq!(candidates_text(&names(2)), "c1, c2");
+        assert_eq!(candidates_text(&names(50)), "c1, c2, c3, c4, c5, c6 and 44 more");
+    }
+
+    #[test]
+    fn of_several_networks_the_one_that_was_asked_for_is_told_by_its_address() {
+        let namespace = faultd_kernel::namespace::Namespace::current().unwrap();
+        let target = faultd_kernel::datapath::TargetSide::Beyond;
+        let interface = |index: u32, last: u8| {
+            let (namespace, name) = (namespace.clone(), format!("veth{index}"));
+            (InterfaceReference { namespace, index, name, target }, vec![IpAddr::from([10, 0, 0, last])])
+        };
+        let found = Connections {
+            interfaces: vec![interface(1, 1), interface(2, 2)],
+            addresses: vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()],
+            shares_host: false,
+        };
+        let networks = [("back".to_owned(), vec![[10, 0, 0, 2].into()]), ("none".to_owned(), Vec::new())];
+        let container =
+            Inspected { name: "web".into(), id: String::new(), pid: None, networks: networks.into() };
+        let on = |network: Option<&str>| {
+            let (interfaces, _addresses) = on_networks(&container, found.clone(), network)?;
+            Ok::<_, ContainerError>(interfaces.iter().map(|interface| interface.index).collect::<Vec<_>>())
+        };
+        assert_eq!(on(None).unwrap(), [1, 2]);
+        assert_eq!(on(Some("back")).unwrap(), [2]);
+        for elsewhere in ["front", "none"] {
+            let text = on(Some(elsewhere)).unwrap_err().to_string();
+            let expected = format!("container 'web' is on no network '{elsewhere}': it is on back, none");
+            assert_eq!(text, expected);
+        }
+    }
 }

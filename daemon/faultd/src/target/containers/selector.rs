@@ -92,7 +92,11 @@ pub(super) fn service_of(container: &Container) -> Option<String> {
 pub(super) fn labels_of(container: &Container) -> Vec<String> {
     let given = |key: &&String| !OF_TOOLS.iter().any(|tool| key.starts_with(tool));
     let labels = container.labels.iter().filter(|(key, _)| given(key));
-    labels.map(|(key, value)| format!("{key}={value}")).collect()
+    let text = |(key, value): (&String, &String)| match value.as_str() {
+        "" => key.clone(),
+        value => format!("{key}={value}"),
+    };
+    labels.map(text).collect()
 }
 
 fn whole_name(expression: &str) -> Result<Regex, SelectorError> {
@@ -137,6 +141,7 @@ mod tests {
             (PROJECT_LABEL, "shop"),
             (SERVICE_LABEL, "database"),
             ("tier", "back"),
+            ("urgent", ""),
             ("org.opencontainers.image.title", "redis"),
         ];
         Container {
@@ -208,6 +213,6 @@ mod tests {
     #[test]
     fn people_see_what_they_gave() {
         assert_eq!(service_of(&container()).as_deref(), Some("shop/database"));
-        assert_eq!(labels_of(&container()), ["tier=back"]);
+        assert_eq!(labels_of(&container()), ["tier=back", "urgent"]);
     }
 }
