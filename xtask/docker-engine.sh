@@ -2,6 +2,8 @@
 # A container engine for the tests, and an image that needs no registry.
 #
 #     docker-engine.sh start FOLDER     prints DOCKER_HOST=... and IMAGE=...
+#     docker-engine.sh halt FOLDER      stops the engine that start has started, as a reboot does
+#     docker-engine.sh resume FOLDER    starts it again
 #     docker-engine.sh stop FOLDER      leaves nothing of it behind
 #
 # If an engine answers it is used, and only the image is added to it. Otherwise dockerd is started by hand
@@ -46,21 +48,26 @@ start_engine() {
     command -v dockerd >/dev/null || fail "there is no dockerd: install Debian's package docker.io"
     [[ $EUID == 0 ]] || fail "dockerd must be started as root"
     add_bridge
+    run_engine && return
+    tail -n 5 "$folder/dockerd.log" >&2
+    end_engine
+    fail "dockerd did not start"
+}
+
+run_engine() {
     setsid dockerd --host "$(private_socket)" --data-root "$folder/data" --exec-root "$folder/exec" \
         --pidfile "$folder/dockerd.pid" --containerd-namespace faultd-test --bridge "$(<"$folder/bridge")" \
         --iptables=false --ip6tables=false --ip-forward=false --ip-masq=false \
         --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$(<"$folder/bridge")" \
         --config-file "$folder/daemon.json" \
-        </dev/null >"$folder/dockerd.log" 2>&1 &
+        </dev/null >>"$folder/dockerd.log" 2>&1 &
     local engine=$! tries
     for ((tries = 0; tries < 300; tries++)); do
         answers && return
         kill -0 "$engine" 2>/dev/null || break
         sleep 0.1
     done
-    tail -n 5 "$folder/dockerd.log" >&2
-    end_engine
-    fail "dockerd did not start"
+    return 1
 }
 
 import_image() {
@@ -76,7 +83,7 @@ import_image() {
     echo imported >"$folder/imported"
 }
 
-end_engine() {
+halt_engine() {
     local engine tries
     if engine=$(cat "$folder/dockerd.pid" 2>/dev/null); then
         kill -TERM "$engine" 2>/dev/null || true
@@ -86,6 +93,10 @@ end_engine() {
         done
         kill -KILL "$engine" 2>/dev/null || true
     fi
+}
+
+end_engine() {
+    halt_engine
     local mount name
     name=$(<"$folder/bridge")
     [[ $name == ftdock[0-9] ]] || fail "$folder/bridge names no bridge of ours"
@@ -138,6 +149,19 @@ stop() {
     rm -rf "$folder"
 }
 
-[[ $# == 2 && ($1 == start || $1 == stop) ]] || { echo "usage: docker-engine.sh start|stop FOLDER" >&2; exit 2; }
+halt() {
+    [[ -e $folder/bridge ]] || fail "the engine of $folder is somebody else's"
+    halt_engine
+}
+
+resume() {
+    [[ -e $folder/bridge ]] || fail "the engine of $folder is somebody else's"
+    DOCKER_HOST=$(private_socket)
+    export DOCKER_HOST
+    run_engine || fail "dockerd did not start again: see $folder/dockerd.log"
+}
+
+[[ $# == 2 && $1 =~ ^(start|halt|resume|stop)$ ]] ||
+    { echo "usage: docker-engine.sh start|halt|resume|stop FOLDER" >&2; exit 2; }
 folder=$(realpath --canonicalize-missing "$2")
 "$1"

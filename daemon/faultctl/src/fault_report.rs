@@ -17,6 +17,9 @@ pub(crate) fn text(fault: &FaultStatus) -> String {
         ["interface".to_owned(), fault.interface.clone()],
         ["seed".to_owned(), fault.seed.to_string()],
     ];
+    lines.extend(fault.network.iter().map(|network| ["network".to_owned(), network.clone()]));
+    let followed = Some(fault.follows).filter(|follows| *follows > 0);
+    lines.extend(followed.map(|follows| ["followed its container".to_owned(), times_text(follows)]));
     lines.extend(fault.peers.iter().map(|peer| ["peer".to_owned(), peer.clone()]));
     lines.extend(fault.onset_ns.map(|onset| {
         ["first packet affected".to_owned(), format!("{} after the request", duration_text(onset))]
@@ -24,6 +27,10 @@ pub(crate) fn text(fault: &FaultStatus) -> String {
     lines.extend(delay_lines(fault));
     lines.extend(packet_lines(fault));
     table(["WHAT", "VALUE"], lines)
+}
+
+fn times_text(times: u64) -> String {
+    if times == 1 { "once".to_owned() } else { format!("{times} times") }
 }
 
 fn delay_lines(fault: &FaultStatus) -> Vec<[String; 2]> {

@@ -91,7 +91,7 @@ async fn lists_come_as_a_table_one_document_or_lines() {
     assert_eq!(json(&call(&daemon, "-o json fault ls"))["faults"][0]["packets"]["dropped"], 4);
     let line = json(&call(&daemon, "fault ls -o jsonl"));
     assert_eq!((&line["schema"], &line["id"]), (&"faultd/v1/fault".into(), &"f1".into()));
-    assert!(stdout(&call(&daemon, "target ls")).contains("etcd/etcd0  lab   10.213.0.1"));
+    assert!(stdout(&call(&daemon, "target ls")).contains("etcd/etcd0  lab   -"));
     assert_eq!(json(&call(&daemon, "-o json lab status"))["labs"][0]["members"][0]["role"], "leader");
 }
 
@@ -158,6 +158,26 @@ async fn a_fault_with_an_end_returns_at_once_and_outlives_the_caller() {
     assert_eq!(document["schema"], "faultd/v1/fault");
     assert_eq!(document["remaining_ns"], 30_000_000_000_u64);
     assert_eq!(daemon.asked(), ["add web detach true"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_targets_get_a_fault_each_or_none() {
+    let daemon = FakeDaemon::start("several");
+    let document = json(&call(&daemon, "-o json fault add label:tier --loss 5% --for 1s"));
+    assert_eq!(
+        (&document["faults"][0]["target"], &document["faults"][1]["target"]),
+        (&"web".into(), &"api".into())
+    );
+    assert_eq!(daemon.asked()[0], "select label:tier random None");
+
+    let refused = call(&daemon, "fault add web taken --loss 5% --for 1s");
+    assert_eq!(failure(&refused), (1, "faultctl: web has fault f9 already".to_owned()));
+    assert_eq!(daemon.asked().last().map(String::as_str), Some("remove f1"));
+
+    let chosen = call(&daemon, "fault add web api --random 2 --network back --loss 5% --for 1s");
+    let said = String::from_utf8(chosen.stderr.clone()).unwrap();
+    assert_eq!(said, "chose 2 of 2 with --seed 42: web, api\n");
+    assert!(daemon.asked().contains(&"select web api random Some(2)".to_owned()), "{:?}", daemon.asked());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -48,9 +48,13 @@ pub enum Backend {
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct FaultRequest {
-    /// A lab host (`etcd/etcd0`, or `etcd0` where that is clear), the name of a container, `netns/NAME`,
-    /// `pid/N` or `interface/NAME`.
+    /// A lab host (`etcd/etcd0`, or `etcd0` where that is clear), a container's name or the beginning of its
+    /// id, another selector that one container fits (see `SelectTargets`), `netns/NAME`, `pid/N` or
+    /// `interface/NAME`.
     pub target: String,
+    /// Of a container that is on several networks: the one whose packets are concerned; all when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// One-way delay to add, in nanoseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ns: Option<u64>,
@@ -84,6 +88,9 @@ pub struct FaultStatus {
     pub id: String,
     /// The target's full name.
     pub target: String,
+    /// The network of the container whose packets are concerned; all when missing.
+    #[serde(default)]
+    pub network: Option<String>,
     /// What it does, in one word each: `delay`, `loss`, `delay+loss`, `rate` ...
     pub kind: String,
     /// What it does to which packets, in words: `delay 100ms, loss 5% to etcd1`.
@@ -114,9 +121,12 @@ pub struct FaultStatus {
     /// Time left, in nanoseconds; nothing for a fault without an end of its own.
     pub remaining_ns: Option<u64>,
     /// `effective` once packets matched, `ineffective` before, `degraded` when packets were lost that
-    /// nobody asked to lose or were held much longer than asked, `gone` when the target's interface has
-    /// disappeared and the rule with it.
+    /// nobody asked to lose or were held much longer than asked, `away` while the container that it is on does
+    /// not run, `gone` when the interface of another target has disappeared and the rule with it.
     pub state: String,
+    /// How many times it followed its container to other interfaces.
+    #[serde(default)]
+    pub follows: u64,
     /// How long after the request the first packet was affected, in nanoseconds.
     pub onset_ns: Option<u64>,
     /// How long packets were really held; nothing where none was.

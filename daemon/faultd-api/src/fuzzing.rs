@@ -14,7 +14,7 @@ use crate::{
     lab::{LabRequest, LabStatus},
     quantities::{parse_packets, parse_ports, parse_rate, parse_size, rate_text},
     run::{RunProgress, RunRequest, RunResult},
-    target::TargetStatus,
+    target::{SelectRequest, SelectedTargets, TargetStatus},
     units::{duration_text, nanoseconds, parse_delay, parse_duration, parse_share, share_text},
 };
 
@@ -31,6 +31,8 @@ pub fn bus_dictionary(bytes: &[u8]) -> bool {
         travels::<RunProgress>(&dictionary),
         travels::<RunResult>(&dictionary),
         travels::<TargetStatus>(&dictionary),
+        travels::<SelectRequest>(&dictionary),
+        travels::<SelectedTargets>(&dictionary),
         travels::<DoctorReport>(&dictionary),
     ];
     decoded.contains(&true)

@@ -12,6 +12,9 @@ pub trait Manager {
     fn doctor(&self) -> Result<Dictionary, Error>;
     /// Everything that can be named; [`crate::target::TargetStatus`].
     fn list_targets(&self) -> Result<Vec<Dictionary>, Error>;
+    /// The targets that selectors fit, with a [`crate::target::SelectRequest`]; a
+    /// [`crate::target::SelectedTargets`].
+    fn select_targets(&self, selectors: &[&str], options: Dictionary) -> Result<Dictionary, Error>;
     /// Applies a [`crate::fault::FaultRequest`] and answers its [`crate::fault::FaultStatus`].
     fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error>;
     /// Changes a fault; the request is complete.

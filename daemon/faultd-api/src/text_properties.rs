@@ -152,6 +152,7 @@ fn a_request() -> impl Strategy<Value = FaultRequest> {
     let numbers = (proptest::option::of(any::<u64>()), a_share(), proptest::option::of(any::<u64>()));
     ("\\PC{0,12}", a_shape(), words, numbers, any::<bool>()).prop_map(
         |(target, shape, (direction, backend), (delay_ns, loss_ratio, seed), detach)| FaultRequest {
+            network: (!target.is_empty()).then(|| target.clone()),
             target,
             delay_ns,
             loss_ratio,

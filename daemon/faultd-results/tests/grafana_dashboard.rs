@@ -14,6 +14,7 @@ const METRICS: &[(&str, &[&str])] = &[
     ("faultd_fault_lease_remaining_seconds", &["fault", "target"]),
     ("faultd_rule_packets_total", &["fault", "target", "direction", "verdict"]),
     ("faultd_peer_changes_total", &["target"]),
+    ("faultd_target_follows_total", &["target"]),
     ("faultd_fault_transitions_total", &["action", "result"]),
     ("faultd_cleanup_failures_total", &[]),
     ("faultd_run_info", &["run", "label", "cluster", "driver"]),

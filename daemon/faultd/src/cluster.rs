@@ -248,6 +248,7 @@ mod tests {
                 interfaces: Vec::new(),
                 addresses: Vec::new(),
                 shares_host: false,
+                container: None,
             },
         };
         Cluster {

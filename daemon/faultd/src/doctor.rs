@@ -11,13 +11,13 @@ use faultd_kernel::{
     probe::{Capabilities, Support},
 };
 
-use crate::{fault::backend, lab::Labs, leftovers, target::docker::ContainerEngine};
+use crate::{fault::backend, lab::Labs, leftovers, target::containers::Containers};
 
 /// Reports on the host.
 #[derive(Clone)]
 pub struct Doctor {
     capabilities: Arc<Capabilities>,
-    containers: ContainerEngine,
+    containers: Containers,
     labs: Labs,
     recovered: Arc<[String]>,
 }
@@ -27,7 +27,7 @@ impl Doctor {
     #[must_use]
     pub fn new(
         capabilities: Arc<Capabilities>,
-        containers: ContainerEngine,
+        containers: Containers,
         labs: Labs,
         recovered: Vec<String>,
     ) -> Self {
@@ -50,10 +50,10 @@ impl Doctor {
 
     async fn engine_check(&self) -> Check {
         let (state, detail) = match self.containers.version().await {
-            Ok(version) => ("ok", format!("version {version}")),
+            Ok(versions) => ("ok", versions),
             Err(error) => ("missing", format!("{error}: containers cannot be named, labs can")),
         };
-        Check { name: "docker".to_owned(), state: state.to_owned(), detail }
+        Check { name: "containers".to_owned(), state: state.to_owned(), detail }
     }
 }
 

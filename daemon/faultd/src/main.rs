@@ -23,7 +23,7 @@ use faultd::{
     policy::Policy,
     readiness::Readiness,
     run::{Runs, experiment::Surroundings},
-    target::{Targets, docker::ContainerEngine},
+    target::{Targets, containers::Containers},
 };
 use faultd_api::names;
 use faultd_kernel::{
@@ -114,7 +114,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     for lab in labs.names() {
         readiness.lab_is_up(&lab).await;
     }
-    let containers = ContainerEngine::from_environment();
+    let containers = Containers::from_environment();
     let targets = Targets::new(labs.clone(), containers.clone());
     let surroundings = Surroundings {
         engine: engine.clone(),

@@ -1,5 +1,5 @@
 //! `faultctl search` on a real etcd cluster: where throughput is down by half, in one run and over runs.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::{fs, time::Duration};
 
@@ -35,11 +35,11 @@ fn the_delay_that_halves_the_throughput_of_etcd_is_searched_in_one_run_and_over_
         daemon.faultctl_started(&words).wait(PATIENCE)
     };
 
-    let document = search("--within 90s --baseline 8s --warm-up 1s").json();
+    let document = search("--within 50s --baseline 6s --warm-up 1s").json();
     let summary = &document["summary"];
     assert_eq!((&document["status"], &summary["tainted"]), (&Value::from("done"), &Value::Null));
     let [_, seconds, _] = found(summary, "run-seconds used").unwrap();
-    assert!((20.0..=90.0).contains(&seconds), "{document}");
+    assert!((15.0..=50.0).contains(&seconds), "{document}");
     // A machine that has other things to do may leave it open; what is said must be right.
     if let Some(half) = found(summary, "delay at 50 % degradation") {
         assert!(is_plausible(half), "{document}");
@@ -49,12 +49,12 @@ fn the_delay_that_halves_the_throughput_of_etcd_is_searched_in_one_run_and_over_
         assert!(log.contains("degradation of 50 %"), "{log}");
     }
 
-    let words = "--over-runs --within 40s --warm-up 0s --baseline 3s --settle 1s --probe 3s --label apart";
+    let words = "--over-runs --within 28s --warm-up 0s --baseline 3s --settle 1s --probe 3s --label apart";
     let document = search(words).json();
     assert_eq!(document["schema"], "faultd/v1/search");
     let probes = document["probes"].as_array().unwrap();
     let rate = |probe: &Value, key: &str| probe[key].as_f64().unwrap();
-    assert!((2..=5).contains(&probes.len()), "{document}");
+    assert!((2..=4).contains(&probes.len()), "{document}");
     assert_eq!(probes[0]["severity"], 1.0);
     assert!(rate(&probes[0], "slow_ops_per_s") < rate(&probes[0], "before_ops_per_s") / 2.0, "{document}");
     // So few runs may leave it open as well.

@@ -20,16 +20,35 @@ pub(crate) async fn target(verb: TargetVerb, bus: &BusAddress, output: Format) -
     let TargetVerb::Ls = verb;
     let targets: Vec<TargetStatus> = decode_all(bus.connect().await?.list_targets().await?)?;
     output.many("target", &targets, |targets| {
-        table(["NAME", "KIND", "ADDRESSES", "INTERFACE", "PROBLEM"], targets.iter().map(row))
+        let header = [
+            "NAME",
+            "KIND",
+            "SERVICE",
+            "IMAGE",
+            "ID",
+            "STATE",
+            "LABELS",
+            "ADDRESSES",
+            "INTERFACE",
+            "BACKEND",
+            "PROBLEM",
+        ];
+        table(header, targets.iter().map(row))
     })
 }
 
-fn row(target: &TargetStatus) -> [String; 5] {
+fn row(target: &TargetStatus) -> [String; 11] {
     [
         target.name.clone(),
         target.kind.clone(),
+        or_dash(target.service.as_ref()),
+        or_dash(target.image.as_ref()),
+        or_dash(target.id.as_ref()),
+        or_dash(target.state.as_ref()),
+        target.labels.join(" "),
         target.addresses.join(" "),
         or_dash(target.interface.as_ref()),
+        or_dash(target.backend.as_ref()),
         or_dash(target.problem.as_ref()),
     ]
 }

@@ -45,7 +45,7 @@ pub(crate) fn target() -> TargetStatus {
         kind: "lab".into(),
         addresses: vec!["10.213.0.1".into()],
         interface: Some("veth0".into()),
-        problem: None,
+        ..TargetStatus::default()
     }
 }
 

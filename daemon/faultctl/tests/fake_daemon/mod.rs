@@ -13,6 +13,7 @@ use faultd_api::{
     fault::{FaultRequest, FaultStatus, PacketCounts},
     names::{ROOT_PATH, run_path},
     run::RunRequest,
+    target::{SelectRequest, SelectedTargets},
 };
 use tokio::{net::UnixListener, sync::Notify, task::JoinHandle};
 use zbus::{
@@ -94,6 +95,18 @@ impl FakeManager {
         vec![encode(&canned::target()).unwrap()]
     }
 
+    fn select_targets(&self, selectors: Vec<String>, options: Dictionary) -> Dictionary {
+        let options: SelectRequest = decode(options).unwrap();
+        self.note(format!("select {} random {:?}", selectors.join(" "), options.random));
+        let targets = match selectors.first().map(String::as_str) {
+            Some("label:tier") => vec!["web".to_owned(), "api".to_owned()],
+            _ => selectors,
+        };
+        let among = targets.len() as u64;
+        encode(&SelectedTargets { targets, among, seed: options.random.and(options.seed.or(Some(42))) })
+            .unwrap()
+    }
+
     fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error> {
         let request: FaultRequest =
             decode(request).map_err(|error| Error::InvalidRequest(error.to_string()))?;
@@ -163,6 +176,7 @@ fn status_of(request: FaultRequest) -> FaultStatus {
         // Not among those that hold: it went as soon as it came.
         id: if request.target == "fleeting" { "f2".into() } else { "f1".into() },
         target: request.target,
+        network: request.network,
         kind: "loss".into(),
         text: "loss 5%".into(),
         delay_ns: request.delay_ns,
@@ -179,6 +193,7 @@ fn status_of(request: FaultRequest) -> FaultStatus {
         run: None,
         remaining_ns: request.hold_for_ns,
         state: "effective".into(),
+        follows: 2,
         packets: PacketCounts { seen: 100, matched: 90, dropped: 4, ..PacketCounts::default() },
     }
 }

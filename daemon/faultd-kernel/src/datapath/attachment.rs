@@ -85,7 +85,11 @@ impl Attacher {
             let id = program.attach_with_options(&name, attach_type, options)?;
             program.take_link(id)
         })?;
-        Ok(Attachment::Tcx { link: attached.map_err(failed)? })
+        let link = attached.map_err(failed)?;
+        // Had the interface gone meanwhile, and another one got its name, we would be at that one: the link is
+        // dropped then, which detaches it.
+        link::name_of(&self.namespace, index)?;
+        Ok(Attachment::Tcx { link })
     }
 
     fn attach_clsact(

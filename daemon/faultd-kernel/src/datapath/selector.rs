@@ -92,6 +92,13 @@ impl Network {
         Self { bits: mapped.to_bits(), prefix_length: 128 }
     }
 
+    /// A single address that no packet on an interface has: the loopback address of IPv6, which never leaves
+    /// a host. For peers that are not there, since no peer at all would mean anybody.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self::host(IpAddr::V6(Ipv6Addr::LOCALHOST))
+    }
+
     /// Whether it is a single address.
     #[must_use]
     pub fn is_host(&self) -> bool {

@@ -8,7 +8,9 @@ use crate::{
     lab::LabError,
     plugins::PluginProblem,
     run::RunError,
-    target::{TargetError, docker::ContainerError, interface::InterfaceProblem, interfaces::InterfacesError},
+    target::{
+        TargetError, containers::ContainerError, interface::InterfaceProblem, interfaces::InterfacesError,
+    },
 };
 
 pub(super) fn of_dictionary(error: &DictionaryError) -> Error {
@@ -45,6 +47,12 @@ pub(super) fn of_target(error: &TargetError) -> Error {
         | TargetError::NoInterface(_)
         | TargetError::Container(ContainerError::NotFound) => Error::NotFound(text),
         TargetError::NoAddress(_)
+        | TargetError::NoContainer(_)
+        | TargetError::NoSelector
+        | TargetError::TooFew { .. }
+        | TargetError::Container(
+            ContainerError::Ambiguous { .. } | ContainerError::Selector(_) | ContainerError::NoNetwork { .. },
+        )
         | TargetError::BadProcess(_)
         | TargetError::SharesHost(_)
         | TargetError::Ambiguous { .. } => Error::InvalidRequest(text),

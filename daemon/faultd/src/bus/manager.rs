@@ -10,6 +10,7 @@ use faultd_api::{
     names::run_path,
     plugin::CheckRequest,
     run::RunRequest,
+    target::SelectRequest,
     units::{LONGEST_DURATION, nanoseconds},
 };
 use faultd_kernel::probe::Capabilities;
@@ -76,11 +77,28 @@ impl Manager {
     /// Everything that can be named as a target.
     #[zbus(out_args("targets"))]
     async fn list_targets(&self) -> Result<Vec<Dictionary>, Error> {
-        encode_all(&self.services.targets.list().await)
+        let Services { targets, capabilities, .. } = &self.services;
+        let backend = backend::for_any(capabilities);
+        let mut listed = targets.list().await;
+        for target in listed.iter_mut().filter(|target| target.problem.is_none()) {
+            target.backend.clone_from(&backend);
+        }
+        encode_all(&listed)
+    }
+
+    /// The full names of the targets that selectors mean, each once. A selector is a target's name, the
+    /// beginning of a container's id, PROJECT/SERVICE of compose, label:KEY or label:KEY=VALUE, image:REF, or
+    /// re:REGEX, which the whole name of a container fits. Keys of the options: random (t, so many of them),
+    /// seed (t, of that choice). The answer says among (t) how many it was chosen, and the seed.
+    #[zbus(out_args("selected"))]
+    async fn select_targets(&self, selectors: Vec<String>, options: Dictionary) -> Result<Dictionary, Error> {
+        let request: SelectRequest = decode(options)?;
+        let selected = self.services.targets.select(&selectors, &request).await;
+        encode(&selected.map_err(|error| of_target(&error))?)
     }
 
     /// Applies a fault; returns when the kernel has confirmed it. Keys of the request: target
-    /// (s), delay_ns (t), loss_ratio (d, 0 to 1), shape (a{sv}: see the documentation of FaultShape),
+    /// (s, a name or a selector that one container fits), network (s, one of the container's), delay_ns (t), loss_ratio (d, 0 to 1), shape (a{sv}: see the documentation of FaultShape),
     /// direction (s: egress, ingress, both), backend (s: auto, edt, netem, relay), hold_for_ns (t),
     /// seed (t), detach (b). Without detach the fault ends with the caller's connection.
     #[zbus(out_args("fault"))]

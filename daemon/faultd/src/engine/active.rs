@@ -48,12 +48,19 @@ pub struct Cleared {
 pub(super) struct ActiveFault {
     pub(super) id: String,
     pub(super) application: Application,
+    /// As many for each interface of the target, in the order of those.
     pub(super) rules: Vec<RuleId>,
+    /// What rules did that it has no more, because its target has moved.
+    pub(super) kept: FaultReport,
+    /// Whether its target is away, so that it has no rules.
+    pub(super) away: bool,
+    /// How many times it followed its target.
+    pub(super) follows: u64,
     pub(super) seed: u64,
     pub(super) deadline: Option<Instant>,
     /// The same for the kernel, on the monotonic clock.
     pub(super) deadline_ns: Option<u64>,
-    /// Whether the kernel refused to follow its peers, which is logged once.
+    /// Whether it could not follow its peers or its target, which is logged once.
     pub(super) refused_to_follow: bool,
     /// When it was asked for, on the monotonic clock.
     pub(super) commanded_ns: u64,
@@ -68,6 +75,7 @@ impl ActiveFault {
         FaultStatus {
             id: self.id.clone(),
             target: target.name.clone(),
+            network: spec.network.clone(),
             kind: spec.kind(),
             text: spec.text(),
             delay_ns: spec.delay.map(|delay| nanoseconds(delay.duration())),
@@ -82,10 +90,16 @@ impl ActiveFault {
             run: if let FaultOwner::Run(run) = owner { Some(run.clone()) } else { None },
             remaining_ns: remaining.map(nanoseconds),
             state: report.state(spec.delay.map(super::super::fault::Delay::duration)).to_owned(),
+            follows: self.follows,
             onset_ns: report.first_affected_ns.map(|first_ns| first_ns.saturating_sub(self.commanded_ns)),
             held: report.held(),
             packets: report.packets,
         }
+    }
+
+    /// What it is called when its target's interfaces are not there.
+    pub(super) fn absence(&self) -> &'static str {
+        if self.application.target.container.is_some() { "away" } else { "gone" }
     }
 
     pub(super) fn is_over(&self, now: Instant) -> bool {
@@ -99,6 +113,9 @@ impl ActiveFault {
 
 /// A peer and where it is: `etcd1: 10.213.0.2`.
 fn peer_text(name: &str, peer: &FoundPeer) -> String {
+    if peer.addresses.is_empty() {
+        return format!("{name}: away");
+    }
     let addresses: Vec<String> = peer.addresses.iter().map(ToString::to_string).collect();
     format!("{name}: {}", addresses.join(", "))
 }

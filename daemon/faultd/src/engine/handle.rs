@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::active::{Applied, Cleared, FaultOwner};
 use crate::{
     fault::{FaultSpec, backend::ChosenBackend},
-    target::{FoundPeer, Peers, ResolvedTarget},
+    target::{FollowedFault, FoundPeer, Peers, ResolvedTarget, Whereabouts},
 };
 
 /// A checked fault, on a found target, with a chosen backend: ready to be applied.
@@ -36,7 +36,7 @@ impl Application {
     }
 
     /// The same with peers as they are found now; nothing where none of them has moved. A process that
-    /// has the number of another one is not that.
+    /// has the number of another one is not that, and a container that was asked for by its id only itself.
     pub(super) fn followed(&self, found: &Peers) -> Option<Self> {
         let moved = |(name, known): (&String, &FoundPeer)| {
             let now = found.get(name).filter(|now| now.process == known.process && **now != *known)?;
@@ -48,6 +48,17 @@ impl Application {
             followed.peers.extend(moved);
             followed
         })
+    }
+}
+
+impl Application {
+    /// Keeps what is known of peers that are containers: that is newer than what a run remembers of them.
+    pub(super) fn keep_containers(&mut self, known: &Peers) {
+        for (name, peer) in &mut self.peers {
+            if let Some(known) = known.get(name).filter(|known| !known.containers.is_empty()) {
+                peer.clone_from(known);
+            }
+        }
     }
 }
 
@@ -93,7 +104,7 @@ pub enum EngineError {
     },
     /// A change to something that only a new fault can have.
     #[error(
-        "fault {0} cannot change its target, direction, backend or number of port ranges: remove it and add a new one"
+        "fault {0} cannot change its target, network, direction, backend or number of port ranges: remove it and add a new one"
     )]
     NotTheSame(String),
     /// Another fault holds there already.
@@ -135,6 +146,11 @@ pub(super) enum Command {
         found: Peers,
         reply: oneshot::Sender<()>,
     },
+    Move {
+        id: String,
+        whereabouts: Box<Whereabouts>,
+        reply: oneshot::Sender<()>,
+    },
     Prepare {
         interfaces: Vec<InterfaceReference>,
         reply: oneshot::Sender<Result<(), EngineError>>,
@@ -148,25 +164,63 @@ pub(super) enum Command {
     },
 }
 
+/// What is to be followed, as it is known now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FollowedContainers {
+    /// The faults on containers.
+    pub faults: Vec<FollowedFault>,
+    /// The named peers of faults that are containers.
+    pub peers: Peers,
+}
+
+impl FollowedContainers {
+    /// Whether no fault concerns any container.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty() && self.peers.is_empty()
+    }
+}
+
+/// What the engine tells those who follow.
+#[derive(Clone)]
+pub(super) struct Told {
+    /// Peers that are no containers.
+    pub(super) named_peers: watch::Receiver<BTreeSet<String>>,
+    pub(super) containers: watch::Receiver<FollowedContainers>,
+}
+
 /// A handle to the engine; clones speak to the same one.
 #[derive(Clone)]
 pub struct EngineHandle {
     commands: mpsc::Sender<Command>,
-    named_peers: watch::Receiver<BTreeSet<String>>,
+    told: Told,
 }
 
 impl EngineHandle {
-    pub(super) fn new(
-        commands: mpsc::Sender<Command>,
-        named_peers: watch::Receiver<BTreeSet<String>>,
-    ) -> Self {
-        Self { commands, named_peers }
+    pub(super) fn new(commands: mpsc::Sender<Command>, told: Told) -> Self {
+        Self { commands, told }
     }
 
-    /// The peers that faults which hold call by a name, whenever that changes.
+    /// The peers that faults which hold call by a name, containers apart, whenever that changes.
     #[must_use]
     pub fn named_peers(&self) -> watch::Receiver<BTreeSet<String>> {
-        self.named_peers.clone()
+        self.told.named_peers.clone()
+    }
+
+    /// The containers that faults which hold concern, whenever that changes.
+    #[must_use]
+    pub fn containers(&self) -> watch::Receiver<FollowedContainers> {
+        self.told.containers.clone()
+    }
+
+    /// Moves a fault to where its target is now: it keeps its id, seed, owner, deadline and what it counted.
+    /// While its target is away it has no rules. A fault that has ended meanwhile stays so.
+    ///
+    /// # Errors
+    /// Only when the daemon is stopping.
+    pub async fn move_fault(&self, id: &str, whereabouts: Whereabouts) -> Result<(), EngineError> {
+        let (id, whereabouts) = (id.to_owned(), Box::new(whereabouts));
+        self.ask(|reply| Command::Move { id, whereabouts, reply }).await
     }
 
     /// Changes every fault that names one of these peers and knows it by other addresses, at once for

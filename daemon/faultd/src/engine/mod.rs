@@ -8,11 +8,13 @@
 //!
 //! A fault ends by the first of: its removal, its deadline, the end of its owner (a connection or a
 //! run), the end of the daemon. The kernel program compares the deadline itself, so that a fault
-//! ends on time even if this thread does not run.
+//! ends on time even if this thread does not run. A fault on a container that does not run is *away*: it has
+//! no rules, but keeps its place, its seed and its deadline until the container is back.
 
 mod active;
 mod following;
 mod handle;
+mod moving;
 mod owner;
 mod port;
 mod report;
@@ -21,7 +23,7 @@ mod tests;
 
 pub use self::{
     active::{Applied, Cleared, FaultOwner},
-    handle::{Application, EngineError, EngineHandle, Selection},
+    handle::{Application, EngineError, EngineHandle, FollowedContainers, Selection},
     owner::start,
     port::RulePort,
 };

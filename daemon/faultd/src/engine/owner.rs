@@ -21,7 +21,7 @@ use tokio::{
 
 use super::{
     active::{ActiveFault, Applied, Cleared},
-    handle::{Application, Command, EngineError, EngineHandle, Selection},
+    handle::{Application, Command, EngineError, EngineHandle, FollowedContainers, Selection, Told},
     port::RulePort,
     report::FaultReport,
 };
@@ -39,7 +39,7 @@ pub fn start(port: impl RulePort, metrics: Metrics) -> io::Result<EngineHandle> 
     // A runtime of its own: calls into the kernel block, and nothing else may wait for them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut owner = Owner::new(port, metrics);
-    let handle = EngineHandle::new(sender, owner.named_peers.subscribe());
+    let handle = EngineHandle::new(sender, owner.told());
     thread::Builder::new()
         .name("engine".to_owned())
         .spawn(move || runtime.block_on(owner.serve(commands)))?;
@@ -53,12 +53,18 @@ pub(super) struct Owner<P> {
     last_id: u64,
     /// What is to be followed.
     pub(super) named_peers: watch::Sender<BTreeSet<String>>,
+    pub(super) containers: watch::Sender<FollowedContainers>,
 }
 
 impl<P: RulePort> Owner<P> {
     pub(super) fn new(port: P, metrics: Metrics) -> Self {
-        let named_peers = watch::Sender::new(BTreeSet::new());
-        Self { port, metrics, faults: BTreeMap::new(), last_id: 0, named_peers }
+        let (named_peers, containers) = (watch::Sender::default(), watch::Sender::default());
+        Self { port, metrics, faults: BTreeMap::new(), last_id: 0, named_peers, containers }
+    }
+
+    /// What those hear who follow.
+    pub(super) fn told(&self) -> Told {
+        Told { named_peers: self.named_peers.subscribe(), containers: self.containers.subscribe() }
     }
 
     pub(super) async fn serve(&mut self, mut commands: mpsc::Receiver<Command>) {
@@ -104,6 +110,10 @@ impl<P: RulePort> Owner<P> {
                 self.follow(&found);
                 let _ = reply.send(());
             }
+            Command::Move { id, whereabouts, reply } => {
+                self.move_fault(&id, *whereabouts);
+                let _ = reply.send(());
+            }
             Command::Prepare { interfaces, reply } => {
                 let _ = reply.send(self.prepare(&interfaces));
             }
@@ -127,7 +137,7 @@ impl<P: RulePort> Owner<P> {
 
     fn add(&mut self, application: Application) -> Result<Applied, EngineError> {
         let commanded_ns = clock::monotonic_ns();
-        self.refuse_occupied(&application)?;
+        self.refuse_occupied(&application, None)?;
         let seed = application.spec.seed.unwrap_or_else(random_seed);
         let hold_for = application.spec.hold_for;
         let deadline_ns = deadline_after(commanded_ns, hold_for);
@@ -135,15 +145,17 @@ impl<P: RulePort> Owner<P> {
         let (rules, effective_ns) = self.install(&application, seed, deadline_ns)?;
         self.last_id += 1;
         let id = format!("f{}", self.last_id);
-        let refused_to_follow = false;
         let fault = ActiveFault {
             id,
             application,
             rules,
+            kept: FaultReport::default(),
+            away: false,
+            follows: 0,
             seed,
             deadline,
             deadline_ns,
-            refused_to_follow,
+            refused_to_follow: false,
             commanded_ns,
         };
         let status = fault.status(&FaultReport::default());
@@ -155,14 +167,18 @@ impl<P: RulePort> Owner<P> {
             "fault applied"
         );
         self.faults.insert(self.last_id, fault);
-        self.tell_named_peers();
+        self.tell_followed();
         Ok(Applied { status, commanded_ns, effective_ns })
     }
 
     /// Another fault may hold on the same target for other packets, or with another priority: which of
     /// two that are alike would act, could not be seen.
-    fn refuse_occupied(&self, application: &Application) -> Result<(), EngineError> {
-        for other in self.faults.values() {
+    pub(super) fn refuse_occupied(
+        &self,
+        application: &Application,
+        itself: Option<u64>,
+    ) -> Result<(), EngineError> {
+        for (_, other) in self.faults.iter().filter(|(number, _)| Some(**number) != itself) {
             let theirs = &other.application;
             let alike = theirs.spec.shape.priority == application.spec.shape.priority
                 && share_a_hook(theirs, application)
@@ -185,12 +201,13 @@ impl<P: RulePort> Owner<P> {
         let fault = fault.ok_or_else(|| EngineError::NoSuchFault(id.to_owned()))?;
         let holds = &fault.application;
         if holds.target.name != application.target.name
+            || holds.spec.network != application.spec.network
             || holds.spec.direction != application.spec.direction
             || holds.selectors().len() != application.selectors().len()
         {
             return Err(EngineError::NotTheSame(id.to_owned()));
         }
-        if !is_anywhere(&mut self.port, fault) {
+        if !fault.away && !is_anywhere(&mut self.port, fault) {
             let reason = "its interface has gone: remove it and add a new one".to_owned();
             return Err(EngineError::NotChanged { id: id.to_owned(), reason });
         }
@@ -203,6 +220,7 @@ impl<P: RulePort> Owner<P> {
         let (target, owner) = (holds.target.clone(), holds.owner.clone());
         let mut application = Application { target, owner, ..application };
         application.backend.holding = holding;
+        application.keep_containers(&holds.peers);
         set_rules(&mut self.port, fault, &application, deadline_ns)
             .map_err(|error| EngineError::NotChanged { id: id.to_owned(), reason: error_chain(&error) })?;
         fault.application = application;
@@ -211,12 +229,12 @@ impl<P: RulePort> Owner<P> {
         let report = report(&mut self.port, fault);
         let status = fault.status(&report);
         tracing::info!(fault = status.id, target = status.target, does = status.text, "fault changed");
-        self.tell_named_peers();
+        self.tell_followed();
         Ok(status)
     }
 
     /// Installs every rule of a fault, or none.
-    fn install(
+    pub(super) fn install(
         &mut self,
         application: &Application,
         seed: u64,
@@ -241,7 +259,7 @@ impl<P: RulePort> Owner<P> {
     }
 
     /// Removes rules, going on after errors, which are collected.
-    fn uninstall(&mut self, rules: &[RuleId]) -> (u64, FaultReport, Vec<String>) {
+    pub(super) fn uninstall(&mut self, rules: &[RuleId]) -> (u64, FaultReport, Vec<String>) {
         let mut sum = FaultReport::default();
         let mut failures = Vec::new();
         let mut cleared_ns = clock::monotonic_ns();
@@ -281,9 +299,10 @@ impl<P: RulePort> Owner<P> {
 
     fn remove(&mut self, id: u64, action: &'static str) -> Option<Cleared> {
         let fault = self.faults.remove(&id)?;
-        self.tell_named_peers();
+        self.tell_followed();
         let commanded_ns = clock::monotonic_ns();
-        let (cleared_ns, report, failures) = self.uninstall(&fault.rules);
+        let (cleared_ns, mut report, failures) = self.uninstall(&fault.rules);
+        report.merge(fault.kept.clone());
         self.metrics.fault_transition(action, failures.is_empty());
         let status = fault.status(&report);
         for failure in &failures {
@@ -301,8 +320,8 @@ impl<P: RulePort> Owner<P> {
             .map(|fault| {
                 let report = report(port, fault);
                 let mut status = fault.status(&report);
-                if !is_anywhere(port, fault) {
-                    "gone".clone_into(&mut status.state);
+                if fault.away || !is_anywhere(port, fault) {
+                    fault.absence().clone_into(&mut status.state);
                 }
                 status
             })
@@ -336,7 +355,7 @@ fn is_anywhere(port: &mut impl RulePort, fault: &ActiveFault) -> bool {
 
 /// What the rules of a fault did so far.
 fn report(port: &mut impl RulePort, fault: &ActiveFault) -> FaultReport {
-    let mut sum = FaultReport::default();
+    let mut sum = fault.kept.clone();
     for rule in &fault.rules {
         match port.report(*rule) {
             Ok(report) => sum.add(report),

@@ -23,13 +23,19 @@ pub(super) struct FaultReport {
 impl FaultReport {
     /// Adds what another rule did.
     pub(super) fn add(&mut self, report: RuleReport) {
-        add_counters(&mut self.packets, &report.counters);
-        match (&mut self.delay, report.delay) {
+        let RuleReport { counters, delay, first_affected_at_ns } = report;
+        self.merge(Self { packets: counts(&counters), delay, first_affected_ns: first_affected_at_ns });
+    }
+
+    /// Adds what other rules did.
+    pub(super) fn merge(&mut self, more: Self) {
+        add_counts(&mut self.packets, &more.packets);
+        match (&mut self.delay, more.delay) {
             (Some(sum), Some(more)) => sum.merge(&more),
             (sum @ None, more) => *sum = more,
             (Some(_), None) => {}
         }
-        let firsts = [self.first_affected_ns, report.first_affected_at_ns];
+        let firsts = [self.first_affected_ns, more.first_affected_ns];
         self.first_affected_ns = firsts.into_iter().flatten().min();
     }
 
@@ -64,7 +70,25 @@ impl FaultReport {
     }
 }
 
-fn add_counters(sum: &mut PacketCounts, more: &RuleCounters) {
+fn counts(rule: &RuleCounters) -> PacketCounts {
+    PacketCounts {
+        seen: rule.seen,
+        matched: rule.matched,
+        matched_bytes: rule.matched_bytes,
+        delayed: rule.delayed,
+        returned: rule.returned,
+        dropped: rule.dropped,
+        overflowed: rule.overflowed,
+        duplicated: rule.duplicated,
+        corrupted: rule.corrupted,
+        reordered: rule.reordered,
+        cut: rule.cut,
+        expired: rule.expired,
+        unintended: rule.unintended,
+    }
+}
+
+fn add_counts(sum: &mut PacketCounts, more: &PacketCounts) {
     let parts = [
         (&mut sum.seen, more.seen),
         (&mut sum.matched, more.matched),

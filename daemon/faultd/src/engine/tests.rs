@@ -1,5 +1,7 @@
 //! The engine with a stand-in for the kernel and a clock that tests turn.
 
+mod moving;
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
@@ -80,9 +82,9 @@ impl FakeKernel {
 fn engine(kernel: &FakeKernel) -> EngineHandle {
     let (sender, commands) = mpsc::channel(1);
     let mut owner = Owner::new(kernel.clone(), Metrics::new().unwrap());
-    let named_peers = owner.named_peers.subscribe();
+    let told = owner.told();
     tokio::spawn(async move { owner.serve(commands).await });
-    EngineHandle::new(sender, named_peers)
+    EngineHandle::new(sender, told)
 }
 
 fn application(target: &str, change: impl FnOnce(&mut FaultRequest)) -> Application {
@@ -100,6 +102,7 @@ fn application(target: &str, change: impl FnOnce(&mut FaultRequest)) -> Applicat
             interfaces: vec![interface],
             addresses: Vec::new(),
             shares_host: false,
+            container: None,
         },
         peers: Peers::new(),
         backend: ChosenBackend { holding: None, name: "relay".into(), reason: "test".into() },
@@ -158,7 +161,7 @@ async fn a_target_under_another_name_is_still_the_same_target() {
 }
 
 fn peer(address: [u8; 4]) -> FoundPeer {
-    FoundPeer { addresses: vec![address.into()], process: None }
+    FoundPeer { addresses: vec![address.into()], ..FoundPeer::default() }
 }
 
 fn peers(peers: &[(&str, FoundPeer)]) -> Peers {

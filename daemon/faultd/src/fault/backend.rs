@@ -1,8 +1,10 @@
 //! Which backend carries out a rule: what was asked for, against what probing found. Pure.
 
+use std::time::Duration;
+
 use faultd_api::fault::Backend;
 use faultd_kernel::{
-    datapath::{Effects, HoldingKind},
+    datapath::{Delay, Effects, HoldingKind},
     probe::{Capabilities, Support},
 };
 
@@ -45,6 +47,15 @@ pub fn choose(spec: &FaultSpec, host: &Capabilities) -> Result<ChosenBackend, No
     let (holding, reason) = choose_holding(spec.backend, &spec.effects, host)?;
     let name = if spec.effects.loss.is_some() { format!("ebpf+{holding}") } else { holding.to_string() };
     Ok(ChosenBackend { holding: Some(holding), name, reason })
+}
+
+/// What would carry out a fault of any kind, for people; nothing where no fault can be.
+#[must_use]
+pub fn for_any(host: &Capabilities) -> Option<String> {
+    let runs = available(&host.tcx).or(available(&host.clsact)).and(available(&host.programs));
+    let delay = Some(Delay { base: Duration::from_millis(1), jitter: None });
+    let holding = choose_best(&Effects { delay, ..Effects::default() }, host);
+    runs.ok().map(|()| holding.map_or("ebpf".to_owned(), |(holding, _reason)| format!("ebpf+{holding}")))
 }
 
 /// Chooses the device that holds packets back: the best that is here and can do it.

@@ -40,6 +40,9 @@ pub enum FaultError {
     /// No target.
     #[error("no target was given")]
     NoTarget,
+    /// A network without a name.
+    #[error("no network was given: write its name as in --network backend, or leave --network out")]
+    NoNetwork,
     /// Zero or too long.
     #[error("a delay of {0} ns is out of range: more than 0, at most {max}", max = duration_text(nanoseconds(faultd_api::units::LONGEST_DELAY)))]
     DelayOutOfRange(u64),
@@ -109,6 +112,8 @@ pub enum FaultError {
 pub struct FaultSpec {
     /// The target's name as it was given.
     pub target: String,
+    /// The network of a container whose packets are concerned; all when missing.
+    pub network: Option<String>,
     /// Delay to add.
     pub delay: Option<Delay>,
     /// Share to drop.
@@ -140,10 +145,14 @@ impl FaultSpec {
         if request.target.is_empty() {
             return Err(FaultError::NoTarget);
         }
+        if request.network.as_deref() == Some("") {
+            return Err(FaultError::NoNetwork);
+        }
         let delay = request.delay_ns.map(Delay::checked).transpose()?;
         let loss = request.loss_ratio.map(Loss::checked).transpose()?;
         let spec = Self {
             target: request.target.clone(),
+            network: request.network.clone(),
             delay,
             loss,
             shape: request.shape.clone(),
@@ -193,6 +202,7 @@ impl FaultSpec {
             (!self.shape.to.is_empty()).then(|| format!("to {}", peers_text(&self.shape.to))),
             self.shape.port.as_ref().map(|port| format!("port {port}")),
             self.shape.protocol.clone(),
+            self.network.as_ref().map(|network| format!("on network {network}")),
         ];
         for condition in among.into_iter().flatten() {
             text.push(' ');

@@ -184,6 +184,7 @@ fn a_request() -> impl Strategy<Value = FaultRequest> {
             let detach = false;
             FaultRequest {
                 target,
+                network: None,
                 delay_ns,
                 loss_ratio,
                 shape,

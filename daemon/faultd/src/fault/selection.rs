@@ -74,7 +74,7 @@ impl Selection {
     }
 
     /// The selectors of the kernel: one for each range of peers' ports. `addresses` tells those of a
-    /// named target.
+    /// named target; where no peer has any, no packet is meant.
     #[must_use]
     pub fn selectors(&self, addresses: impl Fn(&str) -> Vec<IpAddr>) -> Vec<Selector> {
         let mut selectors: Vec<Selector> = Vec::new();
@@ -87,6 +87,9 @@ impl Selection {
                 Some(selector) => selector.peers.extend(networks),
                 None => selectors.push(self.selector(networks, ports.0.clone())),
             }
+        }
+        for away in selectors.iter_mut().filter(|selector| selector.peers.is_empty()) {
+            away.peers.push(Network::nobody());
         }
         if selectors.is_empty() {
             selectors.push(self.selector(Vec::new(), ANY_PORT));
@@ -201,5 +204,19 @@ mod tests {
             .collect();
         assert_eq!(shown, ["[10.0.0.2, 10.0.0.1] 80..=80", "[10.0.0.3] 0..=65535"]);
         assert_eq!(Selection::default().selectors(|_| Vec::new()), [Selector::default()]);
+    }
+
+    #[test]
+    fn peers_that_are_away_are_nobody_and_not_anybody() {
+        let to = ["a", "b", "c:80"].map(str::to_owned).to_vec();
+        let selection = Selection::checked(&FaultShape { to, ..FaultShape::default() }).unwrap();
+        let peers = |present: &str| {
+            let address = |name: &str| if name == present { vec![[10, 0, 0, 1].into()] } else { Vec::new() };
+            let selectors = selection.selectors(address).into_iter();
+            selectors.map(|selector| selector.peers).collect::<Vec<_>>()
+        };
+        let nobody = Network::nobody();
+        assert_eq!(peers(""), [[nobody], [nobody]]);
+        assert_eq!(peers("b"), [[Network::host([10, 0, 0, 1].into())], [nobody]]);
     }
 }

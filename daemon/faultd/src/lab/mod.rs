@@ -194,7 +194,7 @@ impl Labs {
                 kind: "lab".to_owned(),
                 addresses: vec![member.endpoint.ip().to_string()],
                 interface: member.target.interfaces.first().map(|interface| interface.name.clone()),
-                problem: None,
+                ..TargetStatus::default()
             })
             .collect()
     }
@@ -364,6 +364,7 @@ fn cluster_of(description: &LabDescription, record: &LabRecord) -> Result<Cluste
                 interfaces: vec![interface],
                 addresses: vec![member.address],
                 shares_host: false,
+                container: None,
             },
         }
     });

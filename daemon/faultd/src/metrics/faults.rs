@@ -21,6 +21,7 @@ pub(super) struct FaultFamilies {
     lease: GaugeVec,
     packets: IntCounterVec,
     peer_changes: IntCounterVec,
+    follows: IntCounterVec,
     /// Last status of each fault, and when it ended. A std mutex: held while the families are set.
     known: Mutex<HashMap<String, (FaultStatus, Option<Instant>)>>,
 }
@@ -64,6 +65,12 @@ impl FaultFamilies {
                 "Times that a fault followed its named peers to other addresses.",
                 &["target"],
             )?,
+            follows: counters(
+                registry,
+                "faultd_target_follows_total",
+                "Times that a fault followed its container to other interfaces.",
+                &["target"],
+            )?,
             known: Mutex::new(HashMap::new()),
         })
     }
@@ -75,7 +82,7 @@ impl FaultFamilies {
             if known.get(&status.id).is_some_and(|(_, ended)| ended.is_some()) {
                 continue;
             }
-            self.show(status, status.state != "gone");
+            self.show(status, !matches!(status.state.as_str(), "gone" | "away"));
             let remaining =
                 status.remaining_ns.map(|remaining| Duration::from_nanos(remaining).as_secs_f64());
             if let Some(remaining) = remaining {
@@ -106,14 +113,19 @@ impl FaultFamilies {
         });
         for target in forgotten {
             if !known.values().any(|(status, _)| status.target == target) {
-                // One whose peers never moved has no such series.
+                // One that never moved, nor its peers, has no such series.
                 let _ = self.peer_changes.remove_label_values(&[target.as_str()]);
+                let _ = self.follows.remove_label_values(&[target.as_str()]);
             }
         }
     }
 
     pub(super) fn peers_moved(&self, target: &str) {
         self.peer_changes.with_label_values(&[target]).inc();
+    }
+
+    pub(super) fn target_followed(&self, target: &str) {
+        self.follows.with_label_values(&[target]).inc();
     }
 
     fn show(&self, status: &FaultStatus, active: bool) {

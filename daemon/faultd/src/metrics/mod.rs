@@ -93,6 +93,11 @@ impl Metrics {
         self.inner.faults.peers_moved(target);
     }
 
+    /// Counts a fault that followed its container of this name to other interfaces.
+    pub fn target_followed(&self, target: &str) {
+        self.inner.faults.target_followed(target);
+    }
+
     /// Shows the faults that hold now.
     pub fn set_faults(&self, faults: &[FaultStatus]) {
         self.inner.faults.set(faults);
@@ -158,6 +163,7 @@ mod tests {
         FaultStatus {
             id: "f1".into(),
             target: "web".into(),
+            network: None,
             kind: "delay".into(),
             text: String::new(),
             shape: faultd_api::shape::FaultShape::default(),
@@ -174,6 +180,7 @@ mod tests {
             run: None,
             remaining_ns: Some(1_000_000_000),
             state: "effective".into(),
+            follows: 0,
             packets: PacketCounts { matched: 3, ..PacketCounts::default() },
         }
     }

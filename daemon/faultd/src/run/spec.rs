@@ -116,6 +116,7 @@ fn checked_fault(request: &RunRequest) -> Result<Option<FaultSpec>, RunSpecError
         (Some(target), false) => Err(RunSpecError::TargetWithoutFault(target.clone())),
         (Some(target), true) => Ok(Some(FaultSpec::checked(&FaultRequest {
             target: target.clone(),
+            network: None,
             delay_ns: request.delay_ns,
             loss_ratio: request.loss_ratio,
             shape: request.shape.clone(),

@@ -48,7 +48,7 @@ pub(super) async fn find(name: &str) -> Result<ResolvedTarget, TargetError> {
 /// Its addresses.
 pub(super) async fn peer(name: &str) -> Result<FoundPeer, TargetError> {
     let (_host, links) = links().await?;
-    Ok(FoundPeer { addresses: addresses(&named(name, links)?), process: None })
+    Ok(FoundPeer::elsewhere(addresses(&named(name, links)?), None))
 }
 
 /// All but loopback and our own.
@@ -85,7 +85,8 @@ fn checked(host: &Namespace, link: &Link) -> Result<ResolvedTarget, TargetError>
     }
     let name = format!("{PREFIX}{}", link.name);
     let interfaces = vec![here(host, link)];
-    Ok(ResolvedTarget { name, interfaces, addresses: addresses(link), shares_host: false })
+    let addresses = addresses(link);
+    Ok(ResolvedTarget { name, interfaces, addresses, shares_host: false, container: None })
 }
 
 fn problem(link: &Link) -> Option<InterfaceProblem> {

@@ -37,8 +37,8 @@ pub enum InterfacesError {
 /// What a namespace is connected by.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Connections {
-    /// Where its packets are caught.
-    pub(super) interfaces: Vec<InterfaceReference>,
+    /// Where its packets are caught, with the addresses that it has there.
+    pub(super) interfaces: Vec<(InterfaceReference, Vec<IpAddr>)>,
     /// Its addresses; none where it shares them with the host.
     pub(super) addresses: Vec<IpAddr>,
     /// Whether it is the daemon's own namespace.
@@ -77,7 +77,7 @@ fn look(inside: &Namespace) -> Result<Connections, LookError> {
     let host = Namespace::current()?;
     let links = link::list(inside)?;
     if *inside == host {
-        let interfaces = own_ends(&links).into_iter().map(|link| here(&host, link)).collect();
+        let interfaces = own_ends(&links).into_iter().map(|link| (here(&host, link), Vec::new())).collect();
         return Ok(Connections { interfaces, addresses: Vec::new(), shares_host: true });
     }
     let pairs = link::host_side_of(inside, &host)?;
@@ -87,7 +87,8 @@ fn look(inside: &Namespace) -> Result<Connections, LookError> {
         }
         None => here(inside, link),
     };
-    let interfaces = ways_out(&links).into_iter().map(caught).collect();
+    let with_addresses = |link: &Link| (caught(link), addresses_of(std::slice::from_ref(link)));
+    let interfaces = ways_out(&links).into_iter().map(with_addresses).collect();
     Ok(Connections { interfaces, addresses: addresses_of(&links), shares_host: false })
 }
 

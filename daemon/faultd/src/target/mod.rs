@@ -2,23 +2,26 @@
 //!
 //! ```text
 //! etcd/etcd0, etcd0 ─▶ lab            netns/NAME, pid/N ─▶ namespace, process ─┐
-//! web ─▶ docker ─────────────────────────────────────────────────────────────┴▶ interfaces
+//! web, shop/db, label:tier=front ─▶ containers ─────────────────────────────────┴▶ interfaces
 //! interface/NAME ─▶ interface
 //! ```
 
-pub mod docker;
+mod again;
+pub mod containers;
 pub mod interface;
 pub mod interfaces;
 mod namespace;
 mod process;
+mod selecting;
 
 use std::{collections::BTreeMap, net::IpAddr};
 
 use faultd_api::target::TargetStatus;
 use faultd_kernel::{datapath::InterfaceReference, process::ProcessIdentity};
 
+pub use self::again::{FollowedFault, Whereabouts};
 use self::{
-    docker::{ContainerEngine, ContainerError},
+    containers::{ContainerError, ContainerIdentity, Containers, Selector, candidates_text},
     interface::InterfaceProblem,
     interfaces::{Connections, InterfacesError},
 };
@@ -38,12 +41,15 @@ pub struct ResolvedTarget {
     pub addresses: Vec<IpAddr>,
     /// Whether it shares the network of the host, where only its port tells its packets from others.
     pub shares_host: bool,
+    /// Which container it is, where it is one.
+    pub container: Option<ContainerIdentity>,
 }
 
 impl ResolvedTarget {
     fn connected(name: String, connections: Connections) -> Self {
         let Connections { interfaces, addresses, shares_host } = connections;
-        Self { name, interfaces, addresses, shares_host }
+        let interfaces = interfaces.into_iter().map(|(interface, _addresses)| interface).collect();
+        Self { name, interfaces, addresses, shares_host, container: None }
     }
 }
 
@@ -54,6 +60,16 @@ pub struct FoundPeer {
     pub addresses: Vec<IpAddr>,
     /// Which process it is, where it was named by its number.
     pub process: Option<ProcessIdentity>,
+    /// Which containers it is, where it is one or what compose made for a service. They keep being known
+    /// while they are away and have no addresses.
+    pub containers: Vec<ContainerIdentity>,
+}
+
+impl FoundPeer {
+    /// A peer that is no container.
+    fn elsewhere(addresses: Vec<IpAddr>, process: Option<ProcessIdentity>) -> Self {
+        Self { addresses, process, containers: Vec::new() }
+    }
 }
 
 /// The named peers of a fault.
@@ -71,7 +87,10 @@ pub enum TargetError {
         why: String,
     },
     /// More than one thing has that name.
-    #[error("'{name}' could be any of {}: name one of them in full", candidates.join(", "))]
+    #[error(
+        "'{name}' could be any of {}: name one of them in full, containers by their id if need be",
+        candidates_text(candidates)
+    )]
     Ambiguous {
         /// The name as it was given.
         name: String,
@@ -96,6 +115,20 @@ pub enum TargetError {
     /// There is nothing to catch packets at.
     #[error(transparent)]
     Interfaces(#[from] InterfacesError),
+    /// A network of something that has none.
+    #[error("'{0}' is no container: leave --network out")]
+    NoContainer(String),
+    /// More targets are wanted than there are.
+    #[error("{wanted} targets cannot be chosen of {among}: ask for at least 1 and at most {among}")]
+    TooFew {
+        /// How many are wanted.
+        wanted: u64,
+        /// Of how many.
+        among: usize,
+    },
+    /// Nothing to select by.
+    #[error("no target was given")]
+    NoSelector,
     /// All of the host would be under fault.
     #[error("'{0}' is in the network of the host: say with --port which packets are its own (--port 80)")]
     SharesHost(String),
@@ -111,28 +144,33 @@ pub enum TargetError {
 #[derive(Clone)]
 pub struct Targets {
     labs: Labs,
-    containers: ContainerEngine,
+    containers: Containers,
 }
 
 impl Targets {
     /// Looks in these labs and at this container engine.
     #[must_use]
-    pub fn new(labs: Labs, containers: ContainerEngine) -> Self {
+    pub fn new(labs: Labs, containers: Containers) -> Self {
         Self { labs, containers }
     }
 
-    /// Finds a target by its full name, or by a lab host's short one where that is clear.
+    /// Finds a target by its full name, or by a lab host's short one or a selector of containers where that
+    /// is clear.
     ///
     /// # Errors
     /// When nothing, or more than one thing, has that name, or what has it cannot be faulted.
     pub async fn resolve(&self, name: &str) -> Result<ResolvedTarget, TargetError> {
+        self.resolve_on(name, None).await
+    }
+
+    async fn resolve_on(&self, name: &str, network: Option<&str>) -> Result<ResolvedTarget, TargetError> {
         match Named::of(name) {
             Named::Namespace(name) => namespace::find(name).await,
             Named::Process(number) => process::find(number).await,
             Named::Interface(name) => interface::find(name).await,
             Named::Host => {
-                let (hosts, container) = (self.labs.hosts_named(name), self.containers.find(name).await);
-                only(name, hosts, container, |target| target.name.clone())
+                let container = self.containers.find(name, network).await;
+                only(name, self.labs.hosts_named(name), container, |target| target.name.clone())
             }
         }
     }
@@ -142,11 +180,12 @@ impl Targets {
     /// # Errors
     /// As [`Targets::resolve`], and when the fault would concern all packets of the host.
     pub async fn of_fault(&self, fault: &FaultSpec) -> Result<ResolvedTarget, TargetError> {
-        let target = self.resolve(&fault.target).await?;
-        if target.shares_host && !fault.selection.names_target_ports() {
-            return Err(TargetError::SharesHost(target.name));
+        let network = fault.network.as_deref();
+        let target = self.resolve_on(&fault.target, network).await?;
+        if target.container.is_none() && network.is_some() {
+            return Err(TargetError::NoContainer(target.name));
         }
-        Ok(target)
+        checked(target, fault.selection.names_target_ports())
     }
 
     /// The named peers of a fault, looked up now.
@@ -184,10 +223,16 @@ impl Targets {
 
     async fn host_or_container(&self, name: &str) -> Result<FoundPeer, TargetError> {
         let hosts = self.labs.hosts_named(name);
-        let hosts = hosts.into_iter().map(|host| (host.name, host.addresses)).collect();
-        let container = self.containers.addresses(name).await;
-        let (_name, addresses) = only(name, hosts, container, |(full_name, _)| full_name.clone())?;
-        Ok(FoundPeer { addresses, process: None })
+        let host = |host: ResolvedTarget| (host.name, FoundPeer::elsewhere(host.addresses, None));
+        let hosts = hosts.into_iter().map(host).collect();
+        let container = self.containers.peer(name).await.map(|peer| (name.to_owned(), peer));
+        Ok(only(name, hosts, container, |(full_name, _)| full_name.clone())?.1)
+    }
+
+    /// The containers of this host.
+    #[must_use]
+    pub fn containers(&self) -> &Containers {
+        &self.containers
     }
 
     /// Whether the name is that of a lab host, whose address never changes.
@@ -249,6 +294,10 @@ fn only<T>(
         }
         Err(ContainerError::NotFound) => String::new(),
         Err(error @ ContainerError::NoEngine { .. }) => format!(" ({error})"),
+        Err(ContainerError::Ambiguous { name, candidates }) => {
+            let hosts = found.iter().map(full_name);
+            return Err(TargetError::Ambiguous { name, candidates: hosts.chain(candidates).collect() });
+        }
         Err(error) if found.is_empty() => return Err(TargetError::Container(error)),
         Err(_) => String::new(),
     };
@@ -261,6 +310,11 @@ fn only<T>(
             Err(TargetError::Ambiguous { name: name.to_owned(), candidates })
         }
     }
+}
+
+/// A target of a fault that does not concern all packets of the host.
+fn checked(target: ResolvedTarget, names_ports: bool) -> Result<ResolvedTarget, TargetError> {
+    if target.shares_host && !names_ports { Err(TargetError::SharesHost(target.name)) } else { Ok(target) }
 }
 
 /// A target for people, with what stands in the way of a fault.
@@ -281,6 +335,7 @@ fn status(kind: &str, name: String, found: Result<ResolvedTarget, TargetError>) 
             Err(error) => Some(error.to_string()),
         },
         name,
+        ..TargetStatus::default()
     }
 }
 
@@ -317,7 +372,10 @@ mod tests {
         assert_eq!(only(&["lab/web"], Err(ContainerError::NotFound)).unwrap(), "lab/web");
         assert_eq!(only(&[], Ok("web")).unwrap(), "web");
         let both = only(&["lab/web"], Ok("web")).unwrap_err().to_string();
-        assert_eq!(both, "'web' could be any of lab/web, web: name one of them in full");
+        assert_eq!(
+            both,
+            "'web' could be any of lab/web, web: name one of them in full, containers by their id if need be"
+        );
         assert!(matches!(only(&[], Err(ContainerError::NotFound)), Err(TargetError::NotFound { .. })));
         let stopped = || Err(ContainerError::NotRunning("web".into()));
         assert!(matches!(only(&[], stopped()), Err(TargetError::Container(_))));

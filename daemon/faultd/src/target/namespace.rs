@@ -26,7 +26,7 @@ pub(super) async fn find(name: &str) -> Result<ResolvedTarget, TargetError> {
 
 /// Its addresses.
 pub(super) async fn peer(name: &str) -> Result<FoundPeer, TargetError> {
-    Ok(FoundPeer { addresses: addresses(described(name), open(name)?).await?, process: None })
+    Ok(FoundPeer::elsewhere(addresses(described(name), open(name)?).await?, None))
 }
 
 /// All that have a name, but for our own.

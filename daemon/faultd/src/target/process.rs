@@ -30,7 +30,7 @@ pub(super) async fn find(number: &str) -> Result<ResolvedTarget, TargetError> {
 pub(super) async fn peer(number: &str) -> Result<FoundPeer, TargetError> {
     let (process, namespace) = open(number)?;
     let addresses = addresses(described(process.pid), namespace).await?;
-    Ok(FoundPeer { addresses, process: Some(process) })
+    Ok(FoundPeer::elsewhere(addresses, Some(process)))
 }
 
 fn described(pid: u32) -> String {

@@ -9,244 +9,22 @@
               that a test measures with are programs"
 )]
 
+mod engine;
+mod following;
+#[path = "../networks/mod.rs"]
 mod networks;
+mod selecting;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
-use faultd_testkit::{
-    command::{Answer, run, wait_until},
-    daemon_under_test::DaemonUnderTest,
-    skip,
-};
+use faultd_testkit::{command::wait_until, daemon_under_test::DaemonUnderTest};
 use serde_json::Value;
 
+use engine::{
+    CLEARLY_FASTER, Container, DockerNetwork, Engine, FAULTD, PATIENCE, Ping, assert_refused, fault,
+    faults_are_gone,
+};
 use networks::VethToHost;
-
-const FAULTD: &str = env!("CARGO_BIN_EXE_faultd");
-/// For anything that an engine is asked to do.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Between two pings, in seconds.
-const PING_INTERVAL: &str = "0.01";
-/// What a healthy round trip on one machine never reaches, however busy the machine is for a moment.
-const CLEARLY_FASTER: f64 = 25.0;
-
-static LAST_NUMBER: AtomicU32 = AtomicU32::new(0);
-/// The engine of the tests that run now: the last of them stops it.
-static SHARED_ENGINE: Mutex<Weak<Engine>> = Mutex::new(Weak::new());
-
-/// A container engine, with an image that needs no registry.
-struct Engine {
-    folder: PathBuf,
-    host: String,
-    image: String,
-}
-
-impl Engine {
-    /// The engine; nothing, and a counted skip, where there is none and none can be started.
-    fn get(test_name: &str) -> Option<Arc<Self>> {
-        let mut shared = SHARED_ENGINE.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = shared.upgrade() {
-            return Some(engine);
-        }
-        let mut needed = ["docker", "ping", "dockerd"].into_iter();
-        if let Some(missing) = needed.find(|program| !is_installed(program)) {
-            // Without dockerd, somebody else's engine must answer.
-            if missing != "dockerd" || !an_engine_answers() {
-                skip(test_name, &format!("there is no program {missing}"));
-                return None;
-            }
-        }
-        let engine = Arc::new(Self::start());
-        *shared = Arc::downgrade(&engine);
-        Some(engine)
-    }
-
-    fn start() -> Self {
-        let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("faultd-test-{}-engine-{number}", std::process::id()));
-        let answer = script("start", &folder).succeeded();
-        let value = |name: &str| {
-            let found = answer.stdout.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-            found.unwrap_or_else(|| panic!("no {name}: {answer:#?}")).to_owned()
-        };
-        Self { host: value("DOCKER_HOST"), image: value("IMAGE"), folder }
-    }
-
-    fn docker(&self, words: &str) -> Answer {
-        self.try_docker(words).succeeded()
-    }
-
-    fn try_docker(&self, words: &str) -> Answer {
-        let mut command = Command::new("docker");
-        command.env("DOCKER_HOST", &self.host).args(words.split_whitespace());
-        run(command, PATIENCE)
-    }
-
-    /// Starts a container that does nothing; `options` are those of `docker run`.
-    fn container(self: &Arc<Self>, options: &str) -> Container {
-        let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("faultd-test-{}-{number}", std::process::id());
-        self.docker(&format!("run --detach --name {name} {options} {} sleep 600", self.image));
-        Container { engine: Arc::clone(self), name }
-    }
-
-    /// A daemon that asks this engine.
-    fn faultd(&self) -> DaemonUnderTest {
-        DaemonUnderTest::start_with(FAULTD, &[("DOCKER_HOST", &self.host)], &[])
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        let stopped = script("stop", &self.folder);
-        let folder = self.folder.display().to_string();
-        let left = command_lines_with(&folder);
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        if !std::thread::panicking() {
-            stopped.succeeded();
-            assert!(left.is_empty(), "the engine left behind: {left:?}");
-            assert!(!mounts.contains(&folder), "the engine left mounts behind: {mounts}");
-            assert!(!self.folder.exists(), "the engine left {folder} behind");
-        }
-    }
-}
-
-/// A running container, removed with the test.
-struct Container {
-    engine: Arc<Engine>,
-    name: String,
-}
-
-impl Container {
-    fn address(&self) -> String {
-        let inspected = self.engine.docker(&format!("inspect {}", self.name)).json();
-        let networks = inspected[0]["NetworkSettings"]["Networks"].as_object().expect("networks");
-        let network = networks.values().next().expect("a network");
-        network["IPAddress"].as_str().expect("an address").to_owned()
-    }
-
-    /// The host's side of its interface, found by numbers that the kernel shows on either side.
-    fn interface(&self) -> String {
-        let peer = self.engine.docker(&format!("exec {} cat /sys/class/net/eth0/iflink", self.name)).stdout;
-        let index =
-            |entry: &fs::DirEntry| fs::read_to_string(entry.path().join("ifindex")).unwrap_or_default();
-        let mut links = fs::read_dir("/sys/class/net").expect("interfaces").flatten();
-        let link = links.find(|entry| index(entry).trim() == peer.trim()).expect("the other side");
-        link.file_name().into_string().expect("a name")
-    }
-
-    /// Pings it from the host.
-    fn ping(&self, count: usize) -> Ping {
-        Ping::of(&self.address(), count)
-    }
-}
-
-impl Ping {
-    /// Pings an address from the namespace of the calling thread.
-    fn of(address: &str, count: usize) -> Self {
-        let mut command = Command::new("ping");
-        command.env("LC_ALL", "C").args(["-n", "-W", "1", "-i", PING_INTERVAL, "-c", &count.to_string()]);
-        command.arg(address);
-        let answer = run(command, PATIENCE);
-        let time = |line: &str| line.split_once(" time=")?.1.strip_suffix(" ms")?.parse().ok();
-        let mut milliseconds: Vec<f64> = answer.stdout.lines().filter_map(time).collect();
-        milliseconds.sort_by(f64::total_cmp);
-        Ping { sent: count, milliseconds }
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        let removed = self.engine.try_docker(&format!("rm --force {}", self.name));
-        if !std::thread::panicking() {
-            removed.succeeded();
-        }
-    }
-}
-
-/// A network of an engine, removed with the test and after the containers in it.
-struct DockerNetwork {
-    engine: Arc<Engine>,
-    name: String,
-}
-
-impl Drop for DockerNetwork {
-    fn drop(&mut self) {
-        let removed = self.engine.try_docker(&format!("network rm {}", self.name));
-        if !std::thread::panicking() {
-            removed.succeeded();
-        }
-    }
-}
-
-/// The round trips of those pings that were answered, in order of their length.
-struct Ping {
-    sent: usize,
-    milliseconds: Vec<f64>,
-}
-
-impl Ping {
-    /// Of those that were answered.
-    fn median(&self) -> f64 {
-        *self.milliseconds.get(self.milliseconds.len() / 2).expect("at least one answer")
-    }
-
-    fn lost(&self) -> usize {
-        self.sent - self.milliseconds.len()
-    }
-}
-
-fn script(verb: &str, folder: &Path) -> Answer {
-    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/docker-engine.sh"));
-    command.arg(verb).arg(folder);
-    run(command, PATIENCE)
-}
-
-/// Debian keeps dockerd where root alone looks for programs.
-fn is_installed(program: &str) -> bool {
-    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
-    std::env::split_paths(&path).any(|directory| directory.join(program).exists())
-}
-
-fn an_engine_answers() -> bool {
-    let mut command = Command::new("docker");
-    command.arg("version");
-    run(command, PATIENCE).code == Some(0)
-}
-
-fn command_lines_with(text: &str) -> Vec<String> {
-    let processes = fs::read_dir("/proc").expect("processes").flatten();
-    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
-    lines.filter(|line| line.contains(text)).collect()
-}
-
-/// The only fault that holds.
-fn fault(daemon: &DaemonUnderTest) -> Value {
-    let faults = daemon.faultctl("-o json fault ls").json()["faults"].take();
-    assert_eq!(faults.as_array().map(Vec::len), Some(1), "{faults}");
-    faults[0].clone()
-}
-
-fn faults_are_gone(daemon: &DaemonUnderTest) -> bool {
-    daemon.faultctl("-o json fault ls").json()["faults"] == serde_json::json!([])
-}
-
-/// One line on stderr, nothing on stdout, and this exit code.
-fn assert_refused(answer: &Answer, code: i32, reason: &str) {
-    assert_eq!((answer.code, answer.stdout.as_str()), (Some(code), ""), "{answer:#?}");
-    assert_eq!(answer.stderr.lines().count(), 1, "{answer:#?}");
-    assert!(answer.stderr.contains(reason), "no '{reason}': {answer:#?}");
-}
 
 #[test]
 fn a_container_is_as_slow_and_as_lossy_as_was_asked() {
@@ -325,11 +103,14 @@ fn a_container_that_is_stopped_under_a_fault_does_no_harm() {
     assert_eq!(fault(&daemon)["target"], name.as_str());
     assert!(daemon.faultctl("-o json target ls").json()["targets"].as_array().is_some());
 
-    // Its new interface is another one, which the fault of the old one does not concern.
-    engine.docker(&format!("start {name}"));
-    assert!(container.ping(5).median() < CLEARLY_FASTER);
+    assert!(wait_until(PATIENCE, || fault(&daemon)["state"] == "away"), "{}", fault(&daemon));
+    let counted = fault(&daemon)["packets"]["matched"].as_u64();
+    assert!(counted >= Some(5), "what was counted before is kept: {}", fault(&daemon));
     assert_eq!(daemon.faultctl(&format!("-o json fault clear {name}")).json()["count"], 1);
     assert!(faults_are_gone(&daemon));
+    // A fault that was cleared meanwhile does not come back.
+    engine.docker(&format!("start {name}"));
+    assert!(container.ping(5).median() < CLEARLY_FASTER);
     add().succeeded();
     assert!(container.ping(5).median() >= 50.0);
     assert_eq!(fault(&daemon)["interface"], container.interface());
@@ -403,6 +184,12 @@ fn a_container_on_a_macvlan_is_caught_inside_of_it() {
     daemon.faultctl(&format!("fault add {} --delay 50ms --for 60s", container.name)).succeeded();
     assert_eq!(fault(&daemon)["interface"], "eth0");
     let during = ping();
+    // Its namespace goes with it; the rule is inside of the next one.
+    engine.docker(&format!("restart --time 0 {}", container.name));
+    let follows = || fault(&daemon)["follows"] == 1 && fault(&daemon)["interface"] == "eth0";
+    assert!(wait_until(PATIENCE, follows), "{}", fault(&daemon));
+    let restarted = ping();
+    assert!(restarted >= 49.9, "{restarted} ms after a restart");
     daemon.faultctl("fault clear").succeeded();
     let after = ping();
     assert!(before < CLEARLY_FASTER && after < CLEARLY_FASTER, "{before} ms before, {after} ms after");
@@ -425,8 +212,8 @@ fn a_container_that_starts_again_with_another_address_is_followed() {
     engine.docker(&format!("stop -t 0 {}", peer.name));
     // Somebody else gets the address while it is free.
     let _other = engine.container("");
-    assert!(wait_until(PATIENCE, || daemon.log().contains("the peer of a fault is gone")));
-    assert!(known(&before), "it keeps its last address while it is away: {}", fault(&daemon));
+    assert!(wait_until(PATIENCE, || daemon.log().contains("the peer of a fault is away")));
+    assert_eq!(fault(&daemon)["peers"][0], format!("{}: away", peer.name));
     engine.docker(&format!("start {}", peer.name));
     let after = peer.address();
     assert!(wait_until(PATIENCE, || known(&after)), "{after}: {}", fault(&daemon));

@@ -1,5 +1,5 @@
-//! Follows peers that faults call by a name: looks for their addresses again and again while such a fault
-//! holds, and tells the engine, which changes what has moved. Without such a fault it sleeps.
+//! Follows peers that are no containers and that faults call by a name: looks for their addresses again and
+//! again while such a fault holds. Without such a fault it sleeps.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// Follows peers until the engine ends.
-pub async fn follow(engine: EngineHandle, targets: Targets) {
+pub(super) async fn follow(engine: EngineHandle, targets: Targets) {
     let mut named = engine.named_peers();
     let mut absent = Absent::default();
     loop {
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(absent.note("netns/b", gone()), None);
         assert_eq!(absent.note("netns/b", gone()), None);
         assert_eq!(absent.0.len(), 1);
-        let back = FoundPeer { addresses: vec![[10, 0, 0, 1].into()], process: None };
+        let back = FoundPeer { addresses: vec![[10, 0, 0, 1].into()], ..FoundPeer::default() };
         assert_eq!(absent.note("netns/b", Ok(back.clone())), Some(back));
         assert!(absent.0.is_empty());
         assert_eq!(absent.note("netns/b", gone()), None);

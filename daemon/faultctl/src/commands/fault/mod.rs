@@ -1,0 +1,164 @@
+//! `faultctl fault`: puts faults on targets, shows those that hold, takes them away.
+
+mod add;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use faultd_api::{
+    dictionary,
+    fault::{FaultRequest, FaultStatus},
+    proxy::ManagerProxy,
+    units::{duration_text, nanoseconds, parse_duration},
+};
+
+use self::add::AddArguments;
+use super::decode_all;
+use crate::{
+    command_error::CommandError,
+    connection::BusAddress,
+    fault_flags::FaultFlags,
+    fault_report,
+    output::{Format, or_dash, table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FaultVerb {
+    /// Makes targets slow or lossy, all of them or none: for a time (--for), until the faults are removed
+    /// (--detach), or until Ctrl-C.
+    Add(Box<AddArguments>),
+    /// The faults that hold, with what the kernel counted.
+    Ls,
+    /// One fault: what was asked for against what was measured.
+    Show {
+        /// The fault's id, as `fault ls` shows it.
+        id: String,
+    },
+    /// Changes a fault in place, without losing a packet: what is not given stays.
+    Set(Box<SetArguments>),
+    /// Removes one fault.
+    Rm {
+        /// The fault's id, as `fault ls` shows it.
+        id: String,
+    },
+    /// Removes the faults of one target, or all.
+    Clear {
+        /// A target's name, as for `fault add`.
+        target: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SetArguments {
+    /// The fault's id, as `fault ls` shows it.
+    id: String,
+    #[command(flatten)]
+    fault: FaultFlags,
+    /// Ends by itself after this time from now: 30s, 2m [default: as it was].
+    #[arg(long = "for", value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
+    hold_for: Option<Duration>,
+}
+
+pub(crate) async fn fault(verb: FaultVerb, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
+    match verb {
+        FaultVerb::Add(arguments) => add::add(&arguments, bus, output).await,
+        FaultVerb::Ls => list(&bus.connect().await?, output).await,
+        FaultVerb::Show { id } => {
+            let fault = dictionary::decode(bus.connect().await?.show_fault(&id).await?)?;
+            output.one("fault", &fault, fault_report::text)
+        }
+        FaultVerb::Set(arguments) => set(&arguments, &bus.connect().await?, output).await,
+        FaultVerb::Rm { id } => {
+            bus.connect().await?.remove_fault(&id).await?;
+            output.done("fault-removed", "id", id.as_str().into(), &format!("fault {id} is removed"))
+        }
+        FaultVerb::Clear { target } => {
+            let count = bus.connect().await?.clear_faults(target.as_deref().unwrap_or_default()).await?;
+            let faults = if count == 1 { "fault is" } else { "faults are" };
+            output.done("faults-cleared", "count", count.into(), &format!("{count} {faults} removed"))
+        }
+    }
+}
+
+/// Asks for the fault as it is, with what the flags change.
+async fn set(
+    arguments: &SetArguments,
+    manager: &ManagerProxy<'_>,
+    output: Format,
+) -> Result<(), CommandError> {
+    let SetArguments { id, fault, hold_for } = arguments;
+    let now: FaultStatus = dictionary::decode(manager.show_fault(id).await?)?;
+    let request = FaultRequest {
+        target: now.target,
+        network: now.network,
+        delay_ns: now.delay_ns,
+        loss_ratio: now.loss_ratio,
+        shape: now.shape,
+        direction: now.direction,
+        backend: fault.backend.unwrap_or_default(),
+        hold_for_ns: hold_for.map(nanoseconds).or(now.remaining_ns),
+        seed: Some(now.seed),
+        detach: true,
+    };
+    let changed = manager.set_fault(id, dictionary::encode(&fault.change(request)?)?).await?;
+    let changed = dictionary::decode(changed)?;
+    output.one("fault", &changed, |fault: &FaultStatus| faults_table(std::slice::from_ref(fault)))
+}
+
+async fn list(manager: &ManagerProxy<'_>, output: Format) -> Result<(), CommandError> {
+    let faults: Vec<FaultStatus> = decode_all(manager.list_faults().await?)?;
+    output.many("fault", &faults, faults_table)
+}
+
+fn faults_table(faults: &[FaultStatus]) -> String {
+    let header = [
+        "ID",
+        "TARGET",
+        "FAULT",
+        "DIRECTION",
+        "BACKEND",
+        "INTERFACE",
+        "LEFT",
+        "STATE",
+        "MATCHED",
+        "DELAYED",
+        "DROPPED",
+        "RUN",
+    ];
+    table(header, faults.iter().map(row))
+}
+
+fn row(fault: &FaultStatus) -> [String; 12] {
+    [
+        fault.id.clone(),
+        fault.target.clone(),
+        fault.text.clone(),
+        fault.direction.text().to_owned(),
+        fault.backend.clone(),
+        or_dash(Some(&fault.interface).filter(|interface| !interface.is_empty())),
+        or_dash(fault.remaining_ns.map(remaining_text)),
+        fault.state.clone(),
+        fault.packets.matched.to_string(),
+        fault.packets.delayed.to_string(),
+        fault.packets.dropped.to_string(),
+        or_dash(fault.run.as_ref()),
+    ]
+}
+
+/// To a tenth of a second: the rest has changed before it is read.
+fn remaining_text(nanoseconds: u64) -> String {
+    const TENTH: u64 = 100_000_000;
+    if nanoseconds < TENTH { "0s".to_owned() } else { duration_text(nanoseconds / TENTH * TENTH) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_shown_in_tenths() {
+        assert_eq!(remaining_text(12_345_678_901), "12.3s");
+        assert_eq!(remaining_text(60_000_000_001), "1m");
+        assert_eq!(remaining_text(99_999_999), "0s");
+    }
+}
