@@ -36,13 +36,17 @@ fn delay(host: &Host, hook: Hook, milliseconds: u64) -> RulePlan {
     rule(host, hook, delayed(milliseconds), Some(HoldingKind::Relay))
 }
 
-/// Generous upwards, for other things run on the machine. A delay is never too short, but what is compared with was
-/// measured on the same machine: in User Mode Linux it has been 0.7 ms slower than what came later.
+/// Generous upwards, for other things run on the machine; a delay is never too short. Without one, what is compared
+/// with was measured on the same machine: in User Mode Linux it has been 0.7 ms slower than what came later.
 fn assert_added(base: Duration, with_rule: Duration, milliseconds: u32) {
     let added = with_rule.as_secs_f64() * 1e3 - base.as_secs_f64() * 1e3;
     println!("added {added:.3} ms for {milliseconds} ms");
     let asked = f64::from(milliseconds);
-    assert!((asked - 2.0..asked + 28.0).contains(&added), "{added} ms were added instead of {asked} ms");
+    let too_short = if milliseconds == 0 { 2.0 } else { 0.5 };
+    assert!(
+        (asked - too_short..asked + 28.0).contains(&added),
+        "{added} ms were added instead of {asked} ms"
+    );
 }
 
 fn check_hooks(test_name: &str, hooks: &[Hook]) {
