@@ -195,7 +195,9 @@ fn shortened(text: &str) -> String {
     text.chars().take(80).collect()
 }
 
-fn in_one_line(error: &toml::de::Error, text: &str) -> String {
+/// What is wrong with a TOML text, in one line with its place.
+#[must_use]
+pub fn in_one_line(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let message: String =

@@ -18,7 +18,7 @@ use std::{
 
 use faultd_plugin_host::{
     CompiledPlugins, PluginEngine, PluginError, PluginLimits,
-    manifest::{FaultLimits, ResourceLimits},
+    manifest::{self, FaultLimits, ResourceLimits},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::Table;
@@ -93,10 +93,7 @@ impl Policy {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let File { plugins } = toml::from_str(text).map_err(|error| {
-            let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-            format!("line {}: {}", before.matches('\n').count() + 1, in_one_line(error.message()))
-        })?;
+        let File { plugins } = toml::from_str(text).map_err(|error| manifest::in_one_line(&error, text))?;
         let policy = Self {
             limits: narrowed("plugins.limits", &ResourceLimits::widest(), plugins.limits)?,
             faults: narrowed("plugins.faults", &FaultLimits::widest(), plugins.faults)?,
