@@ -3,11 +3,14 @@
 use std::{
     fs::File,
     io::{self, Write},
-    os::unix::fs::{MetadataExt, fchown},
+    os::{
+        fd::AsFd,
+        unix::fs::{MetadataExt, fchown},
+    },
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{Mode, OFlags};
 use zbus::OwnedFd;
 
 use crate::command_error::CommandError;
@@ -41,7 +44,7 @@ impl OutputsDirectory {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | link;
         let directory = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
         if made_here {
-            give_to_owner_of_parent(path, &directory).map_err(failed)?;
+            give_to_owner_of(parent_of(path), &directory).map_err(failed)?;
         }
         Ok((Self { path: path.to_owned(), made_here }, directory.into()))
     }
@@ -59,10 +62,7 @@ impl OutputsDirectory {
         let path = self.path.join(name);
         let written = || -> io::Result<()> {
             let mut file = File::create_new(&path)?;
-            let (made, owner) = (file.metadata()?, std::fs::metadata(&self.path)?);
-            if made.uid() == 0 && owner.uid() != 0 {
-                fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
-            }
+            give_to_owner_of(&self.path, &file)?;
             file.write_all(text.as_bytes())
         };
         written()
@@ -79,17 +79,18 @@ impl OutputsDirectory {
     }
 }
 
-/// Under sudo, what is made in a person's directory belongs to that person.
-fn give_to_owner_of_parent(path: &Path, directory: &std::os::fd::OwnedFd) -> io::Result<()> {
-    let parent = match path.parent() {
+fn parent_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    let owner = std::fs::metadata(parent)?;
-    let made = rustix::fs::fstat(directory)?;
-    if made.st_uid == 0 && owner.uid() != 0 {
-        let group = Some(Gid::from_raw(owner.gid()));
-        rustix::fs::fchown(directory, Some(Uid::from_raw(owner.uid())), group)?;
+    }
+}
+
+/// Under sudo, what is made in a person's directory belongs to that person.
+fn give_to_owner_of(directory: &Path, made: impl AsFd) -> io::Result<()> {
+    let owner = std::fs::metadata(directory)?;
+    if rustix::fs::fstat(&made)?.st_uid == 0 && owner.uid() != 0 {
+        fchown(made, Some(owner.uid()), Some(owner.gid()))?;
     }
     Ok(())
 }

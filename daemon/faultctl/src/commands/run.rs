@@ -166,8 +166,11 @@ fn verdict(result: &RunResult, folder: &Path, unreadable: Option<FolderError>) -
             say(&format!("interrupted; {kept}"));
             Err(CommandError::Interrupted)
         }
-        _ => Err(CommandError::RunFailed(
-            result.error.clone().unwrap_or_else(|| "no reason was given".to_owned()),
-        )),
+        _ => Err(failure(result)),
     }
+}
+
+/// Why a run has failed.
+pub(super) fn failure(result: &RunResult) -> CommandError {
+    CommandError::RunFailed(result.error.clone().unwrap_or_else(|| "no reason was given".to_owned()))
 }

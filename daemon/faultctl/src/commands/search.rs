@@ -130,10 +130,7 @@ impl OverRuns<'_> {
         match result.status.as_str() {
             "done" => {}
             "interrupted" => return Err(CommandError::Interrupted),
-            _ => {
-                let reason = result.error.clone().unwrap_or_else(|| "no reason was given".to_owned());
-                return Err(CommandError::RunFailed(reason));
-            }
+            _ => return Err(run::failure(result)),
         }
         let run = folder::read(&folder)?;
         let samples = self.plan.samples(&rows(&folder)?);
