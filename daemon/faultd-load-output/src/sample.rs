@@ -72,3 +72,25 @@ pub struct Sample {
     /// Which operations, in the tool's words (`READ`, `SET`); none where the row is about all of them.
     pub kind: Option<String>,
 }
+
+impl Sample {
+    /// Where a tool says nothing but how many operations of a kind there were, on the command's clock.
+    pub(crate) fn of_operations(
+        begin_s: f64,
+        end_s: f64,
+        arrived_s: f64,
+        operations: f64,
+        kind: String,
+    ) -> Self {
+        Self {
+            begin_s,
+            end_s,
+            arrived_s,
+            clock: Clock::Command,
+            operations,
+            errors: 0.0,
+            latency: Latency::default(),
+            kind: Some(kind),
+        }
+    }
+}

@@ -66,16 +66,8 @@ impl EtcdBenchmark {
     fn take_progress(&mut self, done: f64, arrived_s: f64, findings: &mut Findings) {
         let operations = self.bar.difference(done);
         let (begin_s, end_s) = self.bar_intervals.next(arrived_s, operations, None);
-        findings.samples.push(Sample {
-            begin_s,
-            end_s,
-            arrived_s,
-            clock: Clock::Command,
-            operations,
-            errors: 0.0,
-            latency: Latency::default(),
-            kind: Some(PROGRESS.to_owned()),
-        });
+        let kind = PROGRESS.to_owned();
+        findings.samples.push(Sample::of_operations(begin_s, end_s, arrived_s, operations, kind));
     }
 
     fn take_row(&mut self, row: &Row, arrived_s: f64, findings: &mut Findings) {

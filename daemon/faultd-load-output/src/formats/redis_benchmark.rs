@@ -166,16 +166,7 @@ impl RedisBenchmark {
         let begin_s = self.end_s.unwrap_or(arrived_s);
         let end_s = begin_s + (seconds - test.seconds).max(0.0);
         self.end_s = Some(end_s);
-        findings.samples.push(Sample {
-            begin_s,
-            end_s,
-            arrived_s,
-            clock: Clock::Command,
-            operations,
-            errors: 0.0,
-            latency: Latency::default(),
-            kind: Some(test.name),
-        });
+        findings.samples.push(Sample::of_operations(begin_s, end_s, arrived_s, operations, test.name));
     }
 
     /// Versions before 7 print a test and its rate, without a header.
