@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -14,6 +14,9 @@ use crate::{command, uml};
 
 /// Names the file that tests which skip themselves write a line to.
 const SKIPS: &str = "FAULTD_TEST_SKIPS";
+/// So many failed tests of a program are run once more. A machine that stood still spoils the measurement of one
+/// or two; when more fail, it is not the machine.
+const MOST_RUN_AGAIN: usize = 3;
 
 /// Runs all suites, lists what was skipped, and ends with "N passed, N failed, N skipped".
 pub(crate) fn run() -> Result<ExitCode> {
@@ -52,10 +55,28 @@ fn here(tally: &mut Tally, programs: &[TestProgram]) -> Result<String> {
     skips_of(|file| {
         for program in programs {
             println!("\n{}", program.name);
+            let start = Instant::now();
             count(tally, &program.name, as_root(&program.call(&[]))?.env(SKIPS, file))?;
+            println!("{} took {} s", program.name, start.elapsed().as_secs());
+            run_again(tally, |tally, tests| {
+                let mut command = as_root(&program.call(tests))?;
+                pass_on(&program.name, command.env(SKIPS, file), &mut |line| tally.read_again(line)).map(drop)
+            })?;
         }
         Ok(())
     })
+}
+
+/// Runs the tests that failed once more, if they are few, and counts those that pass now as passed; the remarks at
+/// the end name them.
+fn run_again(tally: &mut Tally, run: impl FnOnce(&mut Tally, &[&str]) -> Result<()>) -> Result<()> {
+    let failed = tally.take_failed_tests();
+    if failed.is_empty() || failed.len() > MOST_RUN_AGAIN {
+        return Ok(());
+    }
+    println!("once more, as it may have been the machine: {}", failed.join(", "));
+    let tests: Vec<&str> = std::iter::once("--exact").chain(failed.iter().map(String::as_str)).collect();
+    run(tally, &tests)
 }
 
 fn examples_in_comments(tally: &mut Tally) -> Result<()> {
@@ -89,13 +110,15 @@ fn two_kernels(tally: &mut Tally, programs: &[TestProgram]) -> Result<()> {
 fn second_kernel(tally: &mut Tally, programs: &[TestProgram], skips: &Path) -> Result<()> {
     println!("\nin User Mode Linux");
     let failed_before = tally.failed();
-    let calls: Vec<_> = programs.iter().map(|program| program.call(&[])).collect();
-    let status = uml::boot(&calls, Some(skips), &mut |line| tally.read(line))?;
+    let calls = |tests: &[&str]| programs.iter().map(|program| program.call(tests)).collect::<Vec<_>>();
+    let status = uml::boot(&calls(&[]), Some(skips), &mut |line| tally.read(line))?;
     if status != 0 && tally.failed() == failed_before {
         println!("User Mode Linux ended with status {status}: counted as one failure");
         tally.fail();
     }
-    Ok(())
+    run_again(tally, |tally, tests| {
+        uml::boot(&calls(tests), Some(skips), &mut |line| tally.read_again(line)).map(drop)
+    })
 }
 
 /// Gives a suite an empty file for the tests that skip themselves, and returns what they wrote.
@@ -129,6 +152,16 @@ fn as_root(words: &[String]) -> Result<Command> {
 /// Runs a test program, or a cargo that runs some, passes the output on, and counts.
 fn count(tally: &mut Tally, name: &str, command: &mut Command) -> Result<()> {
     let failed_before = tally.failed();
+    let status = pass_on(name, command, &mut |line| tally.read(line))?;
+    if !status.success() && tally.failed() == failed_before {
+        println!("{name} ended with {status} though no test failed: counted as one failure");
+        tally.fail();
+    }
+    Ok(())
+}
+
+/// Runs a program to its end; every line that it writes is printed and given to `on_line`.
+fn pass_on(name: &str, command: &mut Command, on_line: &mut dyn FnMut(&str)) -> Result<ExitStatus> {
     let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child = child.with_context(|| format!("cannot start {name}"))?;
     let stdout = child.stdout.take().with_context(|| format!("{name} has no stdout"))?;
@@ -136,12 +169,7 @@ fn count(tally: &mut Tally, name: &str, command: &mut Command) -> Result<()> {
         let line = line.with_context(|| format!("cannot read what {name} writes"))?;
         let line = String::from_utf8_lossy(&line);
         println!("{line}");
-        tally.read(&line);
+        on_line(&line);
     }
-    let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
-    if !status.success() && tally.failed() == failed_before {
-        println!("{name} ended with {status} though no test failed: counted as one failure");
-        tally.fail();
-    }
-    Ok(())
+    child.wait().with_context(|| format!("cannot wait for {name}"))
 }

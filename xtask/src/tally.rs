@@ -7,6 +7,10 @@ use std::fmt;
 pub(crate) struct Tally {
     passed: u64,
     failed: u64,
+    /// Names of failed tests that nobody has taken yet.
+    failed_tests: Vec<String>,
+    /// Tests that failed first and passed when they were run once more.
+    passed_again: Vec<String>,
     skips: Vec<Skip>,
     /// Tests that one of two kernels could not run, but the other could.
     ran_once: Vec<String>,
@@ -27,8 +31,24 @@ impl Tally {
         if let Some(summary) = line.strip_prefix("test result: ") {
             self.passed += number_before(summary, "passed");
             self.failed += number_before(summary, "failed");
+        } else if let Some(name) = test_with_outcome(line, "FAILED") {
+            self.failed_tests.push(name.to_owned());
         } else if let Some(skip) = ignored_test(line) {
             self.skip(&skip);
+        }
+    }
+
+    /// The names of the tests that failed since this was asked last.
+    pub(crate) fn take_failed_tests(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.failed_tests)
+    }
+
+    /// Reads a line of a program that runs failed tests once more: what passes now has not failed.
+    pub(crate) fn read_again(&mut self, line: &str) {
+        if let Some(name) = test_with_outcome(line, "ok") {
+            self.failed = self.failed.saturating_sub(1);
+            self.passed += 1;
+            self.passed_again.push(name.to_owned());
         }
     }
 
@@ -70,10 +90,11 @@ impl Tally {
         self.failed
     }
 
-    /// What was skipped, and what only one kernel could run, a line each for people.
+    /// What passed late, what only one kernel could run, and what was skipped, a line each for people.
     pub(crate) fn remarks(&self) -> impl Iterator<Item = String> {
         let once = self.ran_once.iter().map(|what| format!("ran on one of two kernels: {what}"));
-        once.chain(self.skips.iter().map(|skip| format!("skipped: {}", skip.what)))
+        let again = self.passed_again.iter().map(|name| format!("passed only when it was run again: {name}"));
+        again.chain(once).chain(self.skips.iter().map(|skip| format!("skipped: {}", skip.what)))
     }
 
     /// Whether nothing failed and, where `strict`, nothing essential was skipped.
@@ -98,6 +119,12 @@ fn number_before(summary: &str, word: &str) -> u64 {
     let words: Vec<&str> = summary.split([' ', ';']).filter(|word| !word.is_empty()).collect();
     let pair = words.windows(2).find(|pair| matches!(pair, [_, second] if *second == word));
     pair.and_then(|pair| pair.first()?.parse().ok()).unwrap_or(0)
+}
+
+/// The test in "test NAME ... OUTCOME", if that is its outcome.
+fn test_with_outcome<'line>(line: &'line str, outcome: &str) -> Option<&'line str> {
+    let (name, found) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    (found == outcome).then_some(name)
 }
 
 /// What is skipped in "test NAME ... ignored" and "test NAME ... ignored, REASON".
@@ -146,6 +173,22 @@ mod tests {
         tally.read("test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out");
         assert_eq!(tally.to_string(), "17 passed, 3 failed, 0 skipped");
         assert!(!tally.is_good(false));
+    }
+
+    #[test]
+    fn what_passes_when_it_is_run_again_has_passed_and_is_named() {
+        let mut tally = Tally::default();
+        for line in ["test delay::long ... FAILED", "test loss::all ... FAILED", "test other ... ok"] {
+            tally.read(line);
+        }
+        tally.read("test result: FAILED. 1 passed; 2 failed; 0 ignored");
+        assert_eq!(tally.take_failed_tests(), ["delay::long", "loss::all"]);
+        for line in ["test delay::long ... ok", "test loss::all ... FAILED"] {
+            tally.read_again(line);
+        }
+        assert_eq!(tally.to_string(), "2 passed, 1 failed, 0 skipped");
+        assert_eq!(remarks(&tally), ["passed only when it was run again: delay::long"]);
+        assert_eq!(tally.take_failed_tests(), [""; 0]);
     }
 
     #[test]
