@@ -8,12 +8,13 @@ ifndef V
 export CARGO_TERM_QUIET := true
 endif
 
-.PHONY: help demo test test-cassandra test-javascript bench fuzz build guests check clean
-.PHONY: setup-demo setup-test setup-fuzz setup-cassandra
+.PHONY: help demo demo-docker test test-cassandra test-javascript bench fuzz build guests check clean
+.PHONY: setup-demo setup-docker setup-test setup-fuzz setup-cassandra
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    set up, build, and run the main job on a real etcd cluster (root or sudo)'
+	@echo 'make demo-docker  the same on etcd in containers, of Docker (root or sudo)'
 	@echo 'make test    set up, build, and run every test (root or sudo)'
 	@echo 'make test-cassandra  fetch a Cassandra and run what is tested on three members of it (root or sudo)'
 	@echo 'make test-javascript  build a schedule in JavaScript and compare it with the one in Rust (root or sudo)'
@@ -25,6 +26,9 @@ help:
 
 demo: setup-demo build
 	@xtask/demo.sh
+
+demo-docker: setup-docker build
+	@xtask/demo.sh docker
 
 # The tests build the daemon themselves, with what they add to it.
 test: setup-test guests
@@ -62,6 +66,9 @@ check: setup-demo guests
 
 setup-demo:
 	@$(step) 'looking for what the demo needs' xtask/setup.sh demo
+
+setup-docker:
+	@$(step) 'looking for what the demo needs' xtask/setup.sh docker
 
 setup-test:
 	@$(step) 'looking for what the tests need' xtask/setup.sh test

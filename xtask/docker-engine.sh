@@ -2,6 +2,7 @@
 # A container engine for the tests, and an image that needs no registry.
 #
 #     docker-engine.sh start FOLDER     prints DOCKER_HOST=... and IMAGE=...
+#     docker-engine.sh image FOLDER NAME PROGRAM...    makes an image of programs of this machine
 #     docker-engine.sh halt FOLDER      stops the engine that start has started, as a reboot does
 #     docker-engine.sh resume FOLDER    starts it again
 #     docker-engine.sh stop FOLDER      leaves nothing of it behind
@@ -80,7 +81,27 @@ import_image() {
     local name
     for name in sh sleep ping ip nc httpd wget cat; do ln -sf busybox "$files/bin/$name"; done
     tar --create --directory "$files" . | docker import --change 'ENV PATH=/bin' - "$image" >/dev/null
-    echo imported >"$folder/imported"
+    echo "$image" >>"$folder/imported"
+}
+
+# An image of programs, each with the libraries that it is linked with, and a folder /data.
+make_image() {
+    local name=$1 program file path
+    shift
+    local files=$folder/image-of-programs
+    rm -rf "$files"
+    mkdir -p "$files/data" "$files/usr/bin" "$files/tmp"
+    for program in "$@"; do
+        path=$(command -v "$program") || fail "there is no program $program"
+        cp "$path" "$files/usr/bin/$program"
+        for file in $(ldd "$path" 2>/dev/null | grep --only-matching '/[^ )]*'); do
+            mkdir -p "$files${file%/*}"
+            cp --dereference "$file" "$files$file"
+        done
+    done
+    tar --create --directory "$files" . | docker import --change 'ENV PATH=/usr/bin' - "$name" >/dev/null
+    rm -rf "$files"
+    echo "$name" >>"$folder/imported"
 }
 
 halt_engine() {
@@ -144,7 +165,7 @@ stop() {
         docker ps --all --quiet | xargs --no-run-if-empty docker rm --force >/dev/null || true
         end_engine
     elif [[ -e $folder/imported ]]; then
-        docker image rm --force "$image" >/dev/null || true
+        xargs docker image rm --force <"$folder/imported" >/dev/null || true
     fi
     rm -rf "$folder"
 }
@@ -161,7 +182,12 @@ resume() {
     run_engine || fail "dockerd did not start again: see $folder/dockerd.log"
 }
 
-[[ $# == 2 && $1 =~ ^(start|halt|resume|stop)$ ]] ||
-    { echo "usage: docker-engine.sh start|halt|resume|stop FOLDER" >&2; exit 2; }
+image() {
+    [[ ! -e $folder/bridge ]] || { DOCKER_HOST=$(private_socket); export DOCKER_HOST; }
+    make_image "$@"
+}
+
+[[ $# == 2 && $1 =~ ^(start|halt|resume|stop)$ || $# -gt 3 && $1 == image ]] ||
+    { echo "usage: docker-engine.sh start|halt|resume|stop FOLDER, or image FOLDER NAME PROGRAM..." >&2; exit 2; }
 folder=$(realpath --canonicalize-missing "$2")
-"$1"
+"$1" "${@:3}"

@@ -2,7 +2,8 @@
 # Installs what is missing to build and run faultd, and nothing that is there already.
 #
 #     setup.sh demo         what `make demo` needs: compilers, a linker for eBPF, etcd
-#     setup.sh test         and what `make test` needs: Prometheus, Redis, a container engine, a second kernel
+#     setup.sh docker       and what `make demo-docker` needs: a container engine, compose
+#     setup.sh test         and what `make test` needs: Prometheus, Redis, a second kernel
 #     setup.sh fuzz         what `make demo` needs, and a C++ compiler for libFuzzer
 #     setup.sh cassandra    what `make demo` needs, and Java 17 and Maven to fetch and run a Cassandra
 #
@@ -61,21 +62,30 @@ want_for_cassandra() {
     program mvn maven
 }
 
-want_for_test() {
+want_for_docker() {
     want_for_demo
+    engine_answers || program dockerd docker.io
+    compose || program docker-compose docker-compose
+    program etcdctl etcd-client
+    packages busybox-static
+}
+
+want_for_test() {
+    want_for_docker
     program prometheus prometheus
     program promtool prometheus
-    engine_answers || program dockerd docker.io
     program redis-server redis-server
     program linux.uml user-mode-linux
     program modprobe kmod
-    packages busybox-static
     program ip iproute2
     program bpftool bpftool
     program jq jq
     program ping iputils-ping
     program curl curl
 }
+
+# Docker's newer plugin, or the older program of its own.
+compose() { have docker-compose || docker compose version >/dev/null 2>&1; }
 
 # Any engine will do that speaks Docker's API on the address that Docker's own client would use.
 engine_answers() {
@@ -164,8 +174,8 @@ install_bpf_linker() {
 }
 
 case ${1:-} in
-    demo | fuzz | test | cassandra) "want_for_$1" ;;
-    *) echo "usage: setup.sh demo|fuzz|test|cassandra" >&2; exit 2 ;;
+    demo | docker | fuzz | test | cassandra) "want_for_$1" ;;
+    *) echo "usage: setup.sh demo|docker|fuzz|test|cassandra" >&2; exit 2 ;;
 esac
 install_wanted
 install_bpf_linker

@@ -23,7 +23,17 @@ const EDGES: [(&str, &[&str]); 7] = [
             "faultd-results",
         ],
     ),
-    ("faultd", &["faultd-abi", "faultd-api", "faultd-kernel", "faultd-plugin-host", "faultd-results"]),
+    (
+        "faultd",
+        &[
+            "faultd-abi",
+            "faultd-api",
+            "faultd-kernel",
+            "faultd-load-output",
+            "faultd-plugin-host",
+            "faultd-results",
+        ],
+    ),
     ("faultd-kernel", &["faultd-abi"]),
     ("faultd-plugin-build", &["faultd-plugin-manifest"]),
     ("faultd-plugin-host", &["faultd-plugin-manifest"]),

@@ -1,6 +1,6 @@
 //! The words of the command line: global options, nouns, and how a wrong word is reported.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use clap::{
     Parser, Subcommand,
@@ -14,6 +14,7 @@ use crate::{
         search::SearchArguments, target::TargetVerb,
     },
     connection::BusAddress,
+    experiment_file::with_file,
     output::{self, Format},
 };
 
@@ -52,6 +53,7 @@ pub(crate) enum Noun {
     #[command(subcommand)]
     Lab(LabVerb),
     /// One measured experiment: warm-up, baseline, injection, recovery.
+    #[command(args_override_self = true)]
     Run(Box<RunArguments>),
     /// Finds the severities at which throughput is degraded by 10 % and by 50 %.
     Search(Box<SearchArguments>),
@@ -68,15 +70,32 @@ pub(crate) enum Noun {
 /// # Errors
 /// The exit code, with everything said already: help and version are no failure.
 pub(crate) fn read() -> Result<Cli, ExitCode> {
-    Cli::try_parse().map_err(|error| {
-        if shows_help(&error) {
-            // A closed pipe is nobody's failure here.
-            let _ = error.print();
-        } else {
-            output::say(&format!("faultctl: {}", one_line(&error)));
+    // What is no UTF-8 is none of our words; clap says so.
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let cli = Cli::try_parse().map_err(|error| refused(&error))?;
+    let Some(file) = cli.noun.experiment_file() else { return Ok(cli) };
+    let noun = words.iter().position(|word| word == "run").unwrap_or_default();
+    let whole = with_file(&words, noun, file).map_err(|error| error.report())?;
+    Cli::try_parse_from(whole).map_err(|error| refused(&error))
+}
+
+fn refused(error: &clap::Error) -> ExitCode {
+    if shows_help(error) {
+        // A closed pipe is nobody's failure here.
+        let _ = error.print();
+    } else {
+        output::say(&format!("faultctl: {}", one_line(error)));
+    }
+    u8::try_from(error.exit_code()).unwrap_or(exit::USAGE).into()
+}
+
+impl Noun {
+    fn experiment_file(&self) -> Option<&Path> {
+        match self {
+            Self::Run(arguments) => arguments.experiment.as_deref(),
+            _ => None,
         }
-        u8::try_from(error.exit_code()).unwrap_or(exit::USAGE).into()
-    })
+    }
 }
 
 fn shows_help(error: &clap::Error) -> bool {
@@ -147,12 +166,11 @@ mod tests {
 
     #[test]
     fn a_missing_or_unknown_word_is_one_line_too() {
-        for words in ["run", "run --clster etcd", "fault ad", "lab up", "-o xml doctor"] {
+        for words in ["run --clster etcd", "fault ad", "lab up", "-o xml doctor"] {
             let complaint = complaint(words);
             assert_eq!(complaint.lines().count(), 1, "{complaint}");
             assert!(complaint.ends_with("; --help shows what is possible"), "{complaint}");
         }
-        assert!(complaint("run").contains("--cluster"));
         assert!(complaint("run --clster etcd").contains("--clster"));
     }
 

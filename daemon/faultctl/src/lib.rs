@@ -8,10 +8,12 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod cluster_flags;
 mod command_error;
 mod commands;
 mod connection;
 mod dry_run_text;
+mod experiment_file;
 mod fault_files;
 mod fault_flags;
 mod fault_report;
@@ -20,6 +22,7 @@ mod flag_values;
 #[doc(hidden)]
 pub mod fuzzing;
 mod interrupt;
+mod load_command;
 mod output;
 mod outputs_directory;
 mod plugin_project;

@@ -1,10 +1,10 @@
 //! The flags of `faultctl run`, and what is checked before anything is sent.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use faultd_api::{
-    run::RunRequest,
+    run::{LoadCommand, RunRequest},
     units::{duration_text, nanoseconds, parse_duration},
 };
 
@@ -17,6 +17,9 @@ use crate::{
 /// One experiment.
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
+    /// A file that says it all: its keys are the flags below, which go before it.
+    #[arg(value_name = "EXPERIMENT.toml")]
+    pub(crate) experiment: Option<PathBuf>,
     #[command(flatten)]
     setup: SetupFlags,
     /// Measured time.
@@ -31,6 +34,19 @@ pub(crate) struct RunArguments {
     /// The plugin that says when faults hold [default: window].
     #[arg(long)]
     schedule: Option<String>,
+    /// Which load generator the load command is [default: as its words say].
+    #[arg(long, value_name = "NAME", requires = "command")]
+    tool: Option<String>,
+    /// How rows are found in what the load command prints: a regular expression with groups such as (?<time>…),
+    /// (?<ops_per_s>…), (?<p99>…).
+    #[arg(long, value_name = "REGEX", requires = "command", conflicts_with = "tool")]
+    pattern: Option<String>,
+    /// A command that is the load, instead of clients of ours; it begins with the warm-up and is ended with the run.
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = [
+        "clients", "workload", "value_size", "keys", "timeout", "arrivals", "think_time", "client_ramp",
+        "key_distribution", "keep_data",
+    ])]
+    command: Vec<String>,
     /// A setting of the schedule; may be given several times.
     #[arg(long = "schedule-set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     schedule_settings: Vec<(String, String)>,
@@ -44,7 +60,10 @@ impl RunArguments {
     pub(crate) fn into_request(self) -> Result<RunRequest, CommandError> {
         self.check_window()?;
         let request = self.setup.request(self.duration)?;
+        let Self { command: words, tool, pattern, .. } = self;
+        let command = (!words.is_empty()).then_some(LoadCommand { words, tool, pattern });
         Ok(RunRequest {
+            command,
             inject_at_ns: self.inject_at.map(nanoseconds),
             hold_for_ns: self.hold_for.map(nanoseconds),
             schedule: self.schedule.unwrap_or(request.schedule),
@@ -116,6 +135,7 @@ mod tests {
             --driver-set serializable=true --keep-data";
         let expected = RunRequest {
             cluster: "etcd".into(),
+            containers: None,
             label: "a_b".into(),
             target: Some("leader".into()),
             delay_ns: Some(100_000_000),
@@ -127,6 +147,7 @@ mod tests {
             warm_up_ns: 0,
             inject_at_ns: Some(10_000_000_000),
             hold_for_ns: Some(10_000_000_000),
+            command: None,
             clients: 4,
             via: "follower".into(),
             read_ratio: 0.5,
@@ -144,6 +165,27 @@ mod tests {
             keep_data: true,
         };
         assert_eq!(request(words).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_run_is_on_a_cluster() {
+        let Noun::Run(arguments) = Cli::try_parse_from(["faultctl", "run"]).unwrap().noun else { panic!() };
+        let refused = arguments.into_request().unwrap_err();
+        assert!(matches!(&refused, CommandError::Usage(text) if text.contains("--cluster")), "{refused}");
+    }
+
+    #[test]
+    fn what_follows_two_dashes_is_the_load() {
+        let load = request("--tool cassandra-stress --warm-up 10s -- docker exec c ./stress.sh --clients 5")
+            .unwrap();
+        let words = ["docker", "exec", "c", "./stress.sh", "--clients", "5"].map(str::to_owned).into();
+        let expected = LoadCommand { words, tool: Some("cassandra-stress".into()), pattern: None };
+        assert_eq!(load.command, Some(expected));
+        for wrong in ["--clients 3 -- wrk", "--tool wrk", "--keys 5 -- wrk", "--tool wrk --pattern x -- wrk"]
+        {
+            let words = ["faultctl", "run", "--cluster", "etcd"].into_iter().chain(wrong.split_whitespace());
+            assert!(Cli::try_parse_from(words).is_err(), "{wrong}");
+        }
     }
 
     #[test]

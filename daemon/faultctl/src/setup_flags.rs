@@ -13,6 +13,7 @@ use faultd_api::{
 use faultd_results::folder::Label;
 
 use crate::{
+    cluster_flags::ClusterFlags,
     command_error::CommandError,
     fault_flags::FaultFlags,
     flag_values::{parse_arrivals, parse_count, parse_duration_or_zero, parse_setting, parse_word},
@@ -21,11 +22,10 @@ use crate::{
 /// Cluster, target, fault and load.
 #[derive(Debug, Args)]
 pub(crate) struct SetupFlags {
-    /// The cluster under test, as `lab status` shows it.
-    #[arg(long)]
-    cluster: String,
+    #[command(flatten)]
+    cluster: ClusterFlags,
     /// What is made slow or lossy: leader, follower, follower:serving (it serves the clients, see --via),
-    /// follower:other, or a member's name; nothing for a baseline.
+    /// follower:other, member:serving, member:other, or a member's name; nothing for a baseline.
     #[arg(long)]
     pub(crate) target: Option<String>,
     #[command(flatten)]
@@ -104,8 +104,10 @@ impl SetupFlags {
     pub(crate) fn request(self, duration: Duration) -> Result<RunRequest, CommandError> {
         self.check_target_and_fault()?;
         let label = self.label()?;
+        let cluster = self.cluster.named()?;
         Ok(RunRequest {
-            cluster: self.cluster,
+            cluster: cluster.name,
+            containers: cluster.containers,
             label: label.as_str().to_owned(),
             target: self.target,
             delay_ns: self.fault.delay_ns(),
@@ -117,6 +119,7 @@ impl SetupFlags {
             warm_up_ns: self.warm_up.map_or_else(default_warm_up_ns, nanoseconds),
             inject_at_ns: None,
             hold_for_ns: None,
+            command: None,
             clients: self.clients.unwrap_or_else(default_clients),
             via: self.via.unwrap_or_else(default_via),
             read_ratio: self.workload.read_ratio(),

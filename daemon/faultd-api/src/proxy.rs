@@ -35,6 +35,13 @@ pub trait Manager {
     fn lab_down(&self, name: &str) -> Result<(), Error>;
     /// Starts a [`crate::run::RunRequest`]; its folder is made inside of the given directory.
     fn start_run(&self, request: Dictionary, outputs: OwnedFd) -> Result<OwnedObjectPath, Error>;
+    /// The same where a command of the caller's is the load: its output comes out of the given pipe.
+    fn start_run_of_command(
+        &self,
+        request: Dictionary,
+        outputs: OwnedFd,
+        output_of_command: OwnedFd,
+    ) -> Result<OwnedObjectPath, Error>;
     /// The plugins in the daemon's directory; [`crate::plugin::PluginStatus`].
     fn list_plugins(&self) -> Result<Vec<Dictionary>, Error>;
     /// What a plugin may do; a [`crate::plugin::PluginReport`].

@@ -35,12 +35,41 @@ impl KeyDistribution {
     }
 }
 
+/// Containers that are the members of a cluster which somebody else has brought up.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerMembers {
+    /// Names of containers, or other selectors of them, as `SelectTargets` takes them.
+    pub members: Vec<String>,
+    /// The driver plugin that speaks to them.
+    pub driver: String,
+    /// The port where they serve clients.
+    pub client_port: u16,
+}
+
+/// A command of the user's that produces the load of a run. Whoever asks for the run starts it.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct LoadCommand {
+    /// Program and arguments, for the record.
+    pub words: Vec<String>,
+    /// The load generator whose output it prints; missing means that the words say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
+    /// A regular expression that finds the rows in its output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+}
+
 /// One experiment: what `StartRun` takes. Durations are nanoseconds.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
     /// The cluster's name.
     pub cluster: String,
+    /// Its members, where they are containers; missing means a lab of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub containers: Option<ContainerMembers>,
     /// The name of the run's folder.
     pub label: String,
     /// `leader`, `follower` or a member's name; nothing for a baseline.
@@ -72,6 +101,9 @@ pub struct RunRequest {
     /// For how long; missing means until the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_for_ns: Option<u64>,
+    /// What produces the load instead of the driver's clients; for `StartRunOfCommand` only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<LoadCommand>,
     /// Clients, each with one operation under way at a time.
     #[serde(default = "default_clients")]
     pub clients: u64,

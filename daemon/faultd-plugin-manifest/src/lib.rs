@@ -92,9 +92,17 @@ pub struct Manifest {
     /// For a driver: the kinds of operations that it does.
     #[serde(default)]
     pub operations: Vec<String>,
+    /// For a driver: whether its clusters have leaders and followers. Where all members are alike, it calls every
+    /// role unknown.
+    #[serde(default = "has_roles")]
+    pub roles: bool,
     /// The settings that it knows; others are refused before it is asked.
     #[serde(default)]
     pub settings: Vec<Setting>,
+}
+
+fn has_roles() -> bool {
+    true
 }
 
 /// One setting of a plugin.

@@ -98,6 +98,29 @@ pub fn parse_json_lines(text: &str) -> Result<Vec<Event>, EventError> {
         .collect()
 }
 
+/// A member that came to lead while a run went on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeaderChange {
+    /// When it was seen, in seconds since the start of the measured time. Roles are asked for twice a second.
+    pub t_s: f64,
+    /// The member's name.
+    pub member: String,
+}
+
+impl LeaderChange {
+    /// All of them, in the order of the events.
+    #[must_use]
+    pub fn from_events(events: &[Event]) -> Vec<Self> {
+        let change = |event: &Event| match &event.kind {
+            EventKind::RoleChange { member, role } if role == "leader" => {
+                Some(Self { t_s: event.t_s, member: member.clone() })
+            }
+            _ => None,
+        };
+        events.iter().filter_map(change).collect()
+    }
+}
+
 /// When the faults of a run held, in seconds since the start of the measured time.
 ///
 /// With several faults it is the hull: from the first that began to the last that ended.
@@ -215,6 +238,15 @@ mod tests {
         assert_eq!(window.time_to_effect_s(), Some(0.25));
         assert_eq!(FaultWindow::from_events(&events[..6]).unwrap().cleared_s, None, "f2 still holds");
         assert_eq!(FaultWindow::from_events(&[]), None);
+    }
+
+    #[test]
+    fn only_who_comes_to_lead_is_a_change_of_leader() {
+        let role = |t_s, member: &str, role: &str| {
+            event(t_s, EventKind::RoleChange { member: member.into(), role: role.into() })
+        };
+        let events = [role(11.0, "etcd0", "follower"), role(11.0, "etcd2", "leader")];
+        assert_eq!(LeaderChange::from_events(&events), [LeaderChange { t_s: 11.0, member: "etcd2".into() }]);
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub const SUMMARY_JSON: &str = "summary.json";
 pub const SCHEDULE_JSONL: &str = "schedule.jsonl";
 /// The lines that plugins logged.
 pub const DRIVER_LOG: &str = "driver.log";
+/// What the load command has printed, where one was the load.
+pub const LOAD_LOG: &str = "load.log";
 /// Throughput over time, for documents.
 pub const THROUGHPUT_SVG: &str = "throughput.svg";
 /// Throughput over time, for everything else.

@@ -80,12 +80,31 @@ pub struct Load {
     pub value_bytes: u64,
     /// Share of the operations that read, 0 to 1.
     pub read_ratio: f64,
+    /// The command that was the load; the rest then says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<LoadCommand>,
+}
+
+/// A command of the user's that was the load.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadCommand {
+    /// Program and arguments.
+    pub words: Vec<String>,
+    /// The load generator as which its output was read; none for a pattern.
+    pub tool: Option<String>,
+    /// The pattern by which it was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
 }
 
 impl Load {
     /// In words, such as `closed loop, 50 % reads, 100 byte values, 10000 keys (uniform)`.
     #[must_use]
     pub fn in_words(&self) -> String {
+        if let Some(LoadCommand { words, tool, .. }) = &self.command {
+            let reading = tool.as_ref().map_or("by a pattern".to_owned(), |tool| format!("as {tool}"));
+            return format!("command {}, read {reading}", words.join(" "));
+        }
         let pace = match self.arrivals_per_second {
             Some(rate) => format!("open loop, {} arrivals/s", round(rate)),
             None if self.think_time_s > 0.0 => {

@@ -12,7 +12,7 @@ use kuva::{
     },
 };
 
-use crate::{metadata::Metadata, phase::Phase, summary::Summary, timeseries::Row};
+use crate::{event::LeaderChange, metadata::Metadata, phase::Phase, summary::Summary, timeseries::Row};
 
 // Colours of Okabe and Ito, which people with any colour vision can tell apart.
 const THROUGHPUT_COLOR: &str = "#0072b2";
@@ -20,11 +20,15 @@ const FAULT_COLOR: &str = "#e69f00";
 /// [`FAULT_COLOR`] at [`FAULT_OPACITY`] on white, for the legend, which knows no opacity.
 const FAULT_LEGEND_COLOR: &str = "#f8e7bf";
 const ERROR_COLOR: &str = "#d55e00";
+const LEADER_COLOR: &str = "#cc79a7";
 const BASELINE_COLOR: &str = "#444444";
 
 const FAULT_OPACITY: f64 = 0.25;
 const GRID_COLOR: &str = "#e4e4e4";
 const BASELINE_DASHES: &str = "6 4";
+const LEADER_DASHES: &str = "2 3";
+/// Names of new leaders that are nearer to each other than this share of the axis could not be read.
+const LEADER_NAMES_APART: f64 = 0.12;
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
@@ -97,6 +101,16 @@ fn throughput(metadata: &Metadata, summary: &Summary, rows: &[Row]) -> Scene {
     for (from_s, to_s) in shaded {
         let region = ShadedRegion::vertical(from_s, to_s).with_color(FAULT_COLOR).with_opacity(FAULT_OPACITY);
         layout = layout.with_shaded_region(region);
+    }
+    let leaders = leader_lines(&summary.leader_changes, end_s);
+    if !leaders.is_empty() {
+        legend.push(LegendEntry {
+            dasharray: Some(LEADER_DASHES.to_owned()),
+            ..entry("new leader", LEADER_COLOR, LegendShape::Line)
+        });
+    }
+    for line in leaders {
+        layout = layout.with_reference_line(line);
     }
     if !failing.is_empty() {
         legend.push(entry("second with errors", ERROR_COLOR, LegendShape::Marker(MarkerShape::Triangle)));
@@ -183,6 +197,24 @@ fn shaded_seconds(summary: &Summary, rows: &[&Row], end_s: f64) -> Vec<(f64, f64
         // One time, or one that is shorter than a second.
         _ => vec![(from_s, to_s)],
     }
+}
+
+/// When another member came to lead, and its name where there is room for it.
+fn leader_lines(changes: &[LeaderChange], end_s: f64) -> Vec<ReferenceLine> {
+    let mut last_named_s = f64::NEG_INFINITY;
+    let within = changes.iter().filter(|change| (0.0..=end_s).contains(&change.t_s));
+    let line = |change: &LeaderChange| {
+        let line = ReferenceLine::vertical(change.t_s)
+            .with_color(LEADER_COLOR)
+            .with_stroke_width(1.4)
+            .with_dasharray(LEADER_DASHES);
+        if change.t_s - last_named_s < end_s * LEADER_NAMES_APART {
+            return line;
+        }
+        last_named_s = change.t_s;
+        line.with_label(&change.member)
+    };
+    within.map(line).collect()
 }
 
 /// A distance between ticks of 1, 2 or 5 times a power of ten, whole, for about `ticks` ticks.
@@ -289,6 +321,33 @@ mod tests {
         let rows: Vec<&Row> = rows.iter().collect();
         assert_eq!(shaded_seconds(&summary, &rows, 6.0), [(1.01, 3.0), (4.0, 5.02)]);
         assert_eq!(shaded_seconds(&summary, &rows[..3], 3.0), [(1.01, 3.0)]);
+    }
+
+    #[test]
+    fn new_leaders_are_marked_and_named_where_there_is_room() {
+        let change = |t_s: f64, member: &str| LeaderChange { t_s, member: member.to_owned() };
+        let changes =
+            [change(-1.0, "a"), change(10.0, "b"), change(11.0, "c"), change(50.0, "d"), change(101.0, "e")];
+        let lines = leader_lines(&changes, 100.0);
+        let named: Vec<_> = lines.iter().map(|line| (line.value, line.label.as_deref())).collect();
+        assert_eq!(named, [(10.0, Some("b")), (11.0, None), (50.0, Some("d"))]);
+
+        let (metadata, rows) = (slow_leader(), rows(0, &[(Baseline, 900), (Baseline, 950)]));
+        let latencies = PhaseLatencies::default();
+        let summary = Summary {
+            leader_changes: vec![change(1.2, "etcd1")],
+            ..Summary::of(Measurement {
+                status: Status::Done,
+                tainted: None,
+                rows: &rows,
+                latencies: &latencies,
+                fault_window: None,
+                rules: Vec::new(),
+                findings: Vec::new(),
+            })
+        };
+        let svg = throughput_svg(&metadata, &summary, &rows);
+        assert!(svg.contains("new leader") && svg.contains(">etcd1<"), "{svg}");
     }
 
     #[test]

@@ -27,6 +27,42 @@ pub struct PhaseLatencies {
     pub phases: BTreeMap<Phase, LatencyMilliseconds>,
 }
 
+impl PhaseLatencies {
+    /// Of rows whose operations are not known one by one, because a command of the user's made them: means and
+    /// percentiles are those of the seconds, weighted by their operations. That is exact for the mean and near for
+    /// percentiles; the maximum is the largest.
+    #[must_use]
+    pub fn of_rows(rows: &[Row]) -> Self {
+        let of = |phases: &[Phase]| {
+            mean_of(&rows.iter().filter(|row| phases.contains(&row.phase)).collect::<Vec<_>>())
+        };
+        let phases = Phase::ALL.into_iter();
+        Self {
+            measured: of(&[Phase::Baseline, Phase::Injection, Phase::Recovery]),
+            phases: phases.filter_map(|phase| Some((phase, of(&[phase])?))).collect(),
+        }
+    }
+}
+
+fn mean_of(rows: &[&Row]) -> Option<LatencyMilliseconds> {
+    let of = |row: &Row, value: fn(&LatencyMilliseconds) -> Option<f64>| row.latency.as_ref().and_then(value);
+    let mean = |value: fn(&LatencyMilliseconds) -> Option<f64>| {
+        let known = rows.iter().filter_map(|row| Some((of(row, value)?, row.ops as f64)));
+        let (sum, weight) =
+            known.fold((0.0, 0.0), |(sum, all), (value, weight)| (sum + value * weight, all + weight));
+        (weight > 0.0).then(|| sum / weight)
+    };
+    let latency = LatencyMilliseconds {
+        mean: mean(|latency| latency.mean),
+        p50: mean(|latency| latency.p50),
+        p95: mean(|latency| latency.p95),
+        p99: mean(|latency| latency.p99),
+        p999: mean(|latency| latency.p999),
+        max: rows.iter().filter_map(|row| of(row, |latency| latency.max)).reduce(f64::max),
+    };
+    (latency != LatencyMilliseconds::default()).then_some(latency)
+}
+
 /// Takes operations in the order in which clients report them and yields a [`Row`] for each second.
 ///
 /// Every operation ends up in exactly one row, so that the rows always add up to what the clients
@@ -127,12 +163,12 @@ fn empty_histogram() -> Histogram<u64> {
 fn percentiles(latency_ns: &Histogram<u64>) -> Option<LatencyMilliseconds> {
     let quantile = |q: f64| milliseconds(latency_ns.value_at_quantile(q) as f64);
     (!latency_ns.is_empty()).then(|| LatencyMilliseconds {
-        mean: milliseconds(latency_ns.mean()),
-        p50: quantile(0.5),
-        p95: quantile(0.95),
-        p99: quantile(0.99),
-        p999: quantile(0.999),
-        max: milliseconds(latency_ns.max() as f64),
+        mean: Some(milliseconds(latency_ns.mean())),
+        p50: Some(quantile(0.5)),
+        p95: Some(quantile(0.95)),
+        p99: Some(quantile(0.99)),
+        p999: Some(quantile(0.999)),
+        max: Some(milliseconds(latency_ns.max() as f64)),
     })
 }
 
@@ -158,6 +194,26 @@ mod tests {
         );
         assert_eq!(recorder.next_second(), 0);
         assert_eq!(recorder.latencies(), PhaseLatencies::default());
+    }
+
+    #[test]
+    fn of_a_commands_rows_latencies_are_weighted_by_operations() {
+        let row = |phase, ops, p99, max| {
+            let latency = LatencyMilliseconds { p99, max, ..LatencyMilliseconds::default() };
+            Row { t_s: 0, phase, ops, errors: 0, latency: Some(latency), stalled: false }
+        };
+        let rows = [
+            row(Phase::WarmUp, 1000, Some(500.0), Some(900.0)),
+            row(Phase::Baseline, 30, Some(10.0), Some(90.0)),
+            row(Phase::Baseline, 10, Some(50.0), Some(60.0)),
+            row(Phase::Injection, 0, None, None),
+        ];
+        let latencies = PhaseLatencies::of_rows(&rows);
+        let expected =
+            LatencyMilliseconds { p99: Some(20.0), max: Some(90.0), ..LatencyMilliseconds::default() };
+        assert_eq!(latencies.measured, Some(expected));
+        assert_eq!(latencies.phases.keys().copied().collect::<Vec<_>>(), [Phase::WarmUp, Phase::Baseline]);
+        assert_eq!(PhaseLatencies::of_rows(&[]), PhaseLatencies::default());
     }
 
     #[test]
@@ -196,7 +252,7 @@ mod tests {
             recorder.record(7, latency_ms * MS, true);
         }
         let latency = recorder.close_second(Phase::Baseline).latency.unwrap();
-        let close = |value: f64, expected: f64| (value / expected - 1.0).abs() < 0.001;
+        let close = |value: Option<f64>, expected: f64| (value.unwrap() / expected - 1.0).abs() < 0.001;
         assert!(close(latency.mean, 500.5), "{latency:?}");
         assert!(close(latency.p50, 500.0) && close(latency.p95, 950.0), "{latency:?}");
         assert!(close(latency.p99, 990.0) && close(latency.p999, 999.0), "{latency:?}");
@@ -213,9 +269,9 @@ mod tests {
             recorder.close_second(phase);
         }
         let latencies = recorder.latencies();
-        let max = |phase| latencies.phases[&phase].max.round();
+        let max = |phase| latencies.phases[&phase].max.unwrap().round();
         assert_eq!([max(Phase::WarmUp), max(Phase::Baseline), max(Phase::Injection)], [900.0, 5.0, 100.0]);
-        assert_eq!(latencies.measured.unwrap().max.round(), 100.0);
+        assert_eq!(latencies.measured.unwrap().max.unwrap().round(), 100.0);
         assert!(!latencies.phases.contains_key(&Phase::Recovery));
     }
 

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    event::FaultWindow,
+    event::{FaultWindow, LeaderChange},
     phase::Phase,
     recorder::PhaseLatencies,
     timeseries::{LatencyMilliseconds, Row},
@@ -68,6 +68,9 @@ pub struct Summary {
     /// What the schedule has found out, such as where a danger zone begins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// Who came to lead while the run went on, and when; who led when it began is in the metadata.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leader_changes: Vec<LeaderChange>,
 }
 
 /// Something that the schedule of a run has found out.
@@ -197,6 +200,7 @@ impl Summary {
             fault_window,
             rules,
             findings,
+            leader_changes: Vec::new(),
         }
     }
 

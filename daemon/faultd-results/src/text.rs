@@ -33,10 +33,29 @@ pub fn summary(metadata: &Metadata, summary: &Summary, folder: &str) -> String {
     phase_table(&mut text, summary);
     text.push('\n');
     effect_lines(&mut text, summary);
+    if let Some(changes) = leader_changes(summary) {
+        line(&mut text, "leader", &changes);
+    }
     for found in &summary.findings {
         line(&mut text, "found", &finding(found));
     }
     text
+}
+
+/// Who came to lead and when: `etcd2 from 21.5 s, etcd0 from 40.0 s`, the first few of many.
+fn leader_changes(summary: &Summary) -> Option<String> {
+    const SHOWN: usize = 4;
+    let changes = &summary.leader_changes;
+    let shown: Vec<String> = changes
+        .iter()
+        .take(SHOWN)
+        .map(|change| format!("{} from {:.1} s", change.member, change.t_s))
+        .collect();
+    let more = match changes.len().saturating_sub(SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more times another"),
+    };
+    (!shown.is_empty()).then(|| format!("{}{more}", shown.join(", ")))
 }
 
 /// A finding, such as `delay at 10 % degradation: 0.52 ms (0.49 to 0.55)`.
@@ -71,7 +90,11 @@ fn line(text: &mut String, name: &str, value: &str) {
 fn latency_in_words(latency: Option<&LatencyMilliseconds>) -> String {
     latency.map_or_else(
         || "none: no operation succeeded".to_owned(),
-        |l| format!("p50 {:.1} ms, p95 {:.1} ms, p99 {:.1} ms, max {:.1} ms", l.p50, l.p95, l.p99, l.max),
+        |l| {
+            let known = [("p50", l.p50), ("p95", l.p95), ("p99", l.p99), ("max", l.max)].into_iter();
+            let known = known.filter_map(|(name, value)| Some(format!("{name} {:.1} ms", value?)));
+            known.collect::<Vec<_>>().join(", ")
+        },
     )
 }
 
@@ -94,8 +117,8 @@ fn phase_table(text: &mut String, summary: &Summary) {
 }
 
 fn phase_line(text: &mut String, name: &str, phase: &PhaseSummary) {
-    let latency = |value: fn(&LatencyMilliseconds) -> f64| {
-        phase.latency.as_ref().map_or_else(|| "-".to_owned(), |latency| format!("{:.1}", value(latency)))
+    let latency = |value: fn(&LatencyMilliseconds) -> Option<f64>| {
+        phase.latency.as_ref().and_then(value).map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"))
     };
     let _ = writeln!(
         text,
@@ -154,7 +177,8 @@ mod tests {
     use Phase::{Baseline, Injection, Recovery};
 
     fn latency(p50: f64, max: f64) -> LatencyMilliseconds {
-        LatencyMilliseconds { mean: p50, p50, p95: p50 + 1.0, p99: p50 + 2.0, p999: p50 + 3.0, max }
+        let [mean, p50, p95, p99, p999, max] = [p50, p50, p50 + 1.0, p50 + 2.0, p50 + 3.0, max].map(Some);
+        LatencyMilliseconds { mean, p50, p95, p99, p999, max }
     }
 
     fn measured(seconds: &[(Phase, u64)], fault_window: Option<FaultWindow>) -> Summary {

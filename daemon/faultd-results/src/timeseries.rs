@@ -14,21 +14,22 @@ const LATENCY_COLUMNS: [&str; 6] = ["mean_ms", "p50_ms", "p95_ms", "p99_ms", "p9
 /// How long successful operations took, in milliseconds, from the client's call to its answer.
 ///
 /// Failed operations are not in it: they are counted as errors. A time-out would only repeat the
-/// client's limit here.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// client's limit here. Our own clients give all of them; where a command of the user's is the load, what it does
+/// not print is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencyMilliseconds {
     /// Arithmetic mean.
-    pub mean: f64,
+    pub mean: Option<f64>,
     /// Median.
-    pub p50: f64,
+    pub p50: Option<f64>,
     /// 95th percentile.
-    pub p95: f64,
+    pub p95: Option<f64>,
     /// 99th percentile.
-    pub p99: f64,
+    pub p99: Option<f64>,
     /// 99.9th percentile.
-    pub p999: f64,
+    pub p999: Option<f64>,
     /// The slowest operation.
-    pub max: f64,
+    pub max: Option<f64>,
 }
 
 /// What the clients saw within one second, `[t_s, t_s + 1)`.
@@ -93,8 +94,11 @@ impl Row {
             // Microseconds are as fine as the clients' clock is worth.
             Some(l) => {
                 for value in [l.mean, l.p50, l.p95, l.p99, l.p999, l.max] {
-                    // Writing to a string cannot fail.
-                    let _ = write!(line, ",{value:.3}");
+                    line.push(',');
+                    if let Some(value) = value {
+                        // Writing to a string cannot fail.
+                        let _ = write!(line, "{value:.3}");
+                    }
                 }
             }
             None => line.push_str(",,,,,,"),
@@ -155,9 +159,11 @@ fn parse_latency(line: usize, cells: [&str; 6]) -> Result<Option<LatencyMillisec
     if cells == [""; 6] {
         return Ok(None);
     }
-    let mut values = [0.0; 6];
+    let mut values = [None; 6];
     for ((value, column), cell) in values.iter_mut().zip(LATENCY_COLUMNS).zip(cells) {
-        *value = parse_cell(line, column, cell)?;
+        if !cell.is_empty() {
+            *value = Some(parse_cell(line, column, cell)?);
+        }
     }
     let [mean, p50, p95, p99, p999, max] = values;
     Ok(Some(LatencyMilliseconds { mean, p50, p95, p99, p999, max }))
@@ -176,8 +182,9 @@ mod tests {
     use super::*;
 
     fn row(t_s: i64, ops: u64) -> Row {
-        let latency =
-            LatencyMilliseconds { mean: 7.25, p50: 7.0, p95: 9.5, p99: 12.125, p999: 30.0, max: 31.5 };
+        let latency = [7.25, 7.0, 9.5, 12.125, 30.0, 31.5].map(Some);
+        let [mean, p50, p95, p99, p999, max] = latency;
+        let latency = LatencyMilliseconds { mean, p50, p95, p99, p999, max };
         let phase = if t_s < 0 { Phase::WarmUp } else { Phase::Baseline };
         Row { t_s, phase, ops, errors: 2, latency: (ops > 0).then_some(latency), stalled: ops == 0 }
     }
@@ -199,6 +206,14 @@ mod tests {
     }
 
     #[test]
+    fn a_latency_that_a_tool_does_not_print_is_an_empty_cell() {
+        let latency = LatencyMilliseconds { p99: Some(12.5), ..LatencyMilliseconds::default() };
+        let rows = vec![Row { latency: Some(latency), ..row(0, 7) }];
+        assert!(to_csv(&rows).ends_with("0,baseline,7,2,,,,12.500,,,false\n"), "{}", to_csv(&rows));
+        assert_eq!(parse_csv(&to_csv(&rows)), Ok(rows));
+    }
+
+    #[test]
     fn an_error_names_the_line_and_what_is_wrong_there() {
         let file = |rows: &str| parse_csv(&format!("{HEADER}\n{rows}")).unwrap_err().to_string();
         assert!(
@@ -207,7 +222,6 @@ mod tests {
         assert_eq!(file("0,baseline,5\n"), "line 2: 3 cells, expected 11");
         assert_eq!(file("0,baseline,-5,0,,,,,,,true"), "line 2: column ops is `-5`");
         assert_eq!(file("0,baseline,5,0,1,2,x,4,5,6,false"), "line 2: column p95_ms is `x`");
-        assert_eq!(file("0,baseline,5,0,1,,3,4,5,6,false"), "line 2: column p50_ms is ``");
         assert_eq!(file("0,done,5,0,,,,,,,false"), "line 2: column phase is `done`");
         assert_eq!(
             file("0,baseline,0,0,,,,,,,true\n2,baseline,0,0,,,,,,,true"),

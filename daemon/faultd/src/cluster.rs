@@ -104,7 +104,8 @@ impl Cluster {
 
     /// The member that a role or name stands for. Of several followers it is the first in the order
     /// of the description, so that a repeated run means the same member when roles are the same.
-    /// `follower:serving` is one of those at `serving`, which serve the clients, `follower:other` is not.
+    /// `follower:serving` is one of those at `serving`, which serve the clients, `follower:other` is not; where
+    /// members have no roles, these are `member:serving` and `member:other`.
     ///
     /// # Errors
     /// When nobody has that role or name.
@@ -120,7 +121,7 @@ impl Cluster {
         let wanted = Asked::of(asked);
         let is_asked = |(position, member): &(usize, &ClusterMember)| match wanted {
             Asked::Role { role, serves } => {
-                role_of(&member.name) == role
+                role.is_none_or(|role| role_of(&member.name) == role)
                     && serves.is_none_or(|serves| serves == serving.contains(position))
             }
             Asked::Name(name) => member.name == name || member.target.name == name,
@@ -143,8 +144,8 @@ impl Cluster {
 /// Whom a word of a run stands for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Asked<'a> {
-    /// Who has the role, and does or does not serve the clients if that is said.
-    Role { role: Role, serves: Option<bool> },
+    /// Who has the role, or any if none is said, and does or does not serve the clients if that is said.
+    Role { role: Option<Role>, serves: Option<bool> },
     /// Who is called so.
     Name(&'a str),
 }
@@ -158,8 +159,9 @@ impl<'a> Asked<'a> {
             None => (asked, None),
         };
         match role {
-            "leader" => Self::Role { role: Role::Leader, serves },
-            "follower" => Self::Role { role: Role::Follower, serves },
+            "leader" => Self::Role { role: Some(Role::Leader), serves },
+            "follower" => Self::Role { role: Some(Role::Follower), serves },
+            "member" if serves.is_some() => Self::Role { role: None, serves },
             _ => Self::Name(asked),
         }
     }
@@ -275,6 +277,8 @@ mod tests {
             ("follower:other", &[0, 1], "c"),
             ("leader:serving", &[0, 1, 2], "b"),
             ("lab/c", &[], "c"),
+            ("member:serving", &[2], "c"),
+            ("member:other", &[0], "b"),
         ] {
             assert_eq!(found(asked, serving).unwrap(), expected, "{asked} {serving:?}");
         }
@@ -282,5 +286,6 @@ mod tests {
         let members = "its members are a (follower, serving), b (leader, serving), c (follower, serving)";
         assert_eq!(nobody, format!("cluster 'lab' has no follower:other: {members}"));
         assert!(found("follower:slow", &[0]).is_err());
+        assert!(found("member", &[0]).is_err());
     }
 }

@@ -17,6 +17,7 @@
 
 pub mod bus;
 pub mod cluster;
+pub mod container_cluster;
 pub mod doctor;
 pub mod engine;
 pub mod fault;

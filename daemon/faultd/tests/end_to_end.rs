@@ -261,6 +261,6 @@ fn a_slow_follower_is_found_and_slowed() {
     let nearly_all = rule.matched - rule.matched / 100;
     assert!(rule.matched > 0 && (nearly_all..=rule.matched).contains(&rule.delayed), "{rule:?}");
     assert!(rule.delayed <= rule.seen && rule.unintended == 0, "{rule:?}");
-    let slowest = outcome.run.summary.phase(Phase::Injection).unwrap().latency.unwrap().max;
+    let slowest = outcome.run.summary.phase(Phase::Injection).unwrap().latency.unwrap().max.unwrap();
     assert!(slowest > 50.0, "no operation waited for the follower: {slowest} ms");
 }

@@ -16,7 +16,7 @@ use faultd_results::{
 };
 use futures_util::StreamExt;
 use serde::Serialize;
-use zbus::OwnedFd;
+use zbus::{OwnedFd, OwnedObjectPath};
 
 use super::results::summary_text;
 pub(crate) use crate::run_flags::RunArguments;
@@ -24,6 +24,7 @@ use crate::{
     command_error::CommandError,
     connection::BusAddress,
     interrupt::Interrupts,
+    load_command::{StartedCommand, no_pipe},
     output::{Format, say},
     outputs_directory::{OUTPUTS, OutputsDirectory},
     progress::ProgressDisplay,
@@ -74,11 +75,51 @@ pub(super) async fn measure(
     output: Format,
 ) -> Result<RunResult, CommandError> {
     say(&format!("starting run {} on cluster {}", request.label, request.cluster));
+    let Some(command) = &request.command else {
+        let started = tokio::select! {
+            started = start(manager, request, outputs) => started,
+            () = interrupts.next() => Err(CommandError::Interrupted),
+        };
+        return watch(&started?, interrupts, output).await;
+    };
+    let (reader, writer) = std::io::pipe().map_err(no_pipe)?;
     let started = tokio::select! {
-        started = start(manager, request, outputs) => started,
+        started = start_with_command(manager, request, outputs, reader.into()) => started,
         () = interrupts.next() => Err(CommandError::Interrupted),
     };
-    watch(&started?, interrupts, output).await
+    let run = started?;
+    let command = StartedCommand::start(&command.words, &writer);
+    drop(writer);
+    let command = match command {
+        Ok(command) => command,
+        Err(error) => {
+            // The run waits for its load, and nobody shall wait for the run.
+            let _ = run.stop().await;
+            let _ = run.wait().await;
+            return Err(error);
+        }
+    };
+    let ended = watch(&run, interrupts, output).await;
+    command.end().await;
+    ended
+}
+
+async fn start_with_command(
+    manager: &ManagerProxy<'_>,
+    request: &RunRequest,
+    outputs: OwnedFd,
+    output_of_command: std::os::fd::OwnedFd,
+) -> Result<RunProxy<'static>, CommandError> {
+    let request = dictionary::encode(request)?;
+    let path = manager.start_run_of_command(request, outputs, output_of_command.into()).await?;
+    run_at(manager, path).await
+}
+
+async fn run_at(
+    manager: &ManagerProxy<'_>,
+    path: OwnedObjectPath,
+) -> Result<RunProxy<'static>, CommandError> {
+    Ok(RunProxy::builder(manager.inner().connection()).destination(BUS_NAME).path(path).build().await?)
 }
 
 async fn start(
@@ -87,7 +128,7 @@ async fn start(
     outputs: OwnedFd,
 ) -> Result<RunProxy<'static>, CommandError> {
     let path = manager.start_run(dictionary::encode(request)?, outputs).await?;
-    Ok(RunProxy::builder(manager.inner().connection()).destination(BUS_NAME).path(path).build().await?)
+    run_at(manager, path).await
 }
 
 /// Shows the run's progress until it has ended. The first Ctrl-C ends it early, the second only this

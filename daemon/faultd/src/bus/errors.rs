@@ -3,6 +3,7 @@
 use faultd_api::{dictionary::DictionaryError, error::Error};
 
 use crate::{
+    container_cluster::ContainerClusterError,
     engine::EngineError,
     fault::{FaultError, backend::NoBackend},
     lab::LabError,
@@ -95,8 +96,21 @@ pub(super) fn of_run(error: &RunError) -> Error {
         RunError::Plugin(problem) => of_plugin(problem),
         RunError::Peer(problem) => of_target(problem),
         RunError::Lab(problem) => of_lab(problem),
+        RunError::Containers(problem) => of_container_cluster(problem),
         RunError::Engine(problem) => of_engine(problem),
         RunError::Role(_) | RunError::Outputs(_) | RunError::Internal(_) => Error::Failed(text),
+    }
+}
+
+fn of_container_cluster(error: &ContainerClusterError) -> Error {
+    let text = error.to_string();
+    match error {
+        ContainerClusterError::Target(problem) => of_target(problem),
+        ContainerClusterError::Name(_)
+        | ContainerClusterError::TooMany(_)
+        | ContainerClusterError::NoContainer(_)
+        | ContainerClusterError::SharesHost(_) => Error::InvalidRequest(text),
+        ContainerClusterError::NotServing { .. } => Error::Failed(text),
     }
 }
 

@@ -185,13 +185,21 @@ impl Manager {
         outputs: OwnedFd,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<OwnedObjectPath, Error> {
-        let request: RunRequest = decode(request)?;
-        let run = self.services.runs.start(&request, outputs.into()).await.map_err(|error| of_run(&error))?;
-        let path = run_path(&run.id);
-        connection.object_server().at(path.as_str(), RunObject::new(run.clone())).await?;
-        tokio::spawn(forward_progress(run.clone(), connection.clone()));
-        tokio::spawn(end_with_connection(run, connection.clone()));
-        Ok(OwnedObjectPath::try_from(path)?)
+        self.begin_run(request, outputs, None, connection).await
+    }
+
+    /// As StartRun, where a command of the caller's is the load: the request has command (a{sv}: words (as), tool (s),
+    /// pattern (s)). The caller starts the command when this has returned, and hands over the reading end of the
+    /// pipe that its output goes to. The warm-up begins at that moment.
+    #[zbus(out_args("run"))]
+    async fn start_run_of_command(
+        &self,
+        request: Dictionary,
+        outputs: OwnedFd,
+        output_of_command: OwnedFd,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<OwnedObjectPath, Error> {
+        self.begin_run(request, outputs, Some(output_of_command), connection).await
     }
 
     /// The plugins in the daemon's directory, as their manifests describe them.
@@ -259,6 +267,24 @@ impl Manager {
         let peers = targets.peers(&spec.selection).await.map_err(|error| of_target(&error))?;
         let owner = if request.detach { FaultOwner::Daemon } else { FaultOwner::Connection(self.connection) };
         Ok(Application { spec, target, peers, backend, owner })
+    }
+
+    async fn begin_run(
+        &self,
+        request: Dictionary,
+        outputs: OwnedFd,
+        output_of_command: Option<OwnedFd>,
+        connection: &Connection,
+    ) -> Result<OwnedObjectPath, Error> {
+        let request: RunRequest = decode(request)?;
+        let started =
+            self.services.runs.start(&request, outputs.into(), output_of_command.map(Into::into)).await;
+        let run = started.map_err(|error| of_run(&error))?;
+        let path = run_path(&run.id);
+        connection.object_server().at(path.as_str(), RunObject::new(run.clone())).await?;
+        tokio::spawn(forward_progress(run.clone(), connection.clone()));
+        tokio::spawn(end_with_connection(run, connection.clone()));
+        Ok(OwnedObjectPath::try_from(path)?)
     }
 
     async fn clear(&self, selection: Selection) -> Result<u32, Error> {

@@ -10,7 +10,7 @@ use std::{
 use faultd_api::lab::{LabRequest, LabStatus};
 use faultd_kernel::namespace;
 use faultd_plugin_host::Role;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Lab, LabError, Labs, MEMORY_DIRECTORY, Slot, cluster_of,
@@ -22,6 +22,8 @@ use crate::cluster::{Cluster, RoleObserver};
 
 /// How often the members are asked whether they serve.
 const ASK_EVERY: Duration = Duration::from_millis(100);
+/// How long a member may take to accept a connection.
+const ACCEPTS_WITHIN: Duration = Duration::from_secs(1);
 /// How much of a member's log is shown when it does not come up.
 const LOG_TAIL_BYTES: usize = 300;
 
@@ -99,23 +101,19 @@ impl Labs {
         cluster: &Cluster,
     ) -> Result<(), LabError> {
         let driver = self.shared.plugins.driver(&description.driver).await?;
+        let has_roles = driver.facts().manifest.roles;
         let mut observer = RoleObserver::new(cluster.clone(), driver);
         let deadline = Instant::now() + description.ready_within;
         let mut reason;
         loop {
-            match observer.roles().await {
-                Ok(roles) => {
-                    let unknown = roles.iter().filter(|role| role.role == Role::Unknown).count();
-                    let led = roles.iter().any(|role| role.role == Role::Leader);
-                    if unknown == 0 && led && roles.len() == description.members.len() {
-                        return Ok(());
-                    }
-                    reason = format!(
-                        "{unknown} members do not answer, {}",
-                        if led { "one leads" } else { "nobody leads" }
-                    );
-                }
-                Err(error) => reason = error.to_string(),
+            let missing = if has_roles {
+                missing_roles(&mut observer, cluster.members.len()).await
+            } else {
+                silent_members(cluster).await
+            };
+            match missing {
+                None => return Ok(()),
+                Some(missing) => reason = missing,
             }
             if let Some(ended) = record.members.iter().find(|member| !is_running(member)) {
                 return Err(LabError::MemberEnded {
@@ -156,6 +154,32 @@ impl Labs {
         let path = self.shared.labs_directory.clone();
         record.write(&path).map_err(|source| LabError::Directory { path, source })
     }
+}
+
+/// What is missing until every member says its role, and one that it leads.
+async fn missing_roles(observer: &mut RoleObserver, members: usize) -> Option<String> {
+    match observer.roles().await {
+        Ok(roles) => {
+            let known = roles.iter().filter(|role| role.role != Role::Unknown).count();
+            let unknown = members.saturating_sub(known);
+            let led = roles.iter().any(|role| role.role == Role::Leader);
+            let led_text = if led { "one leads" } else { "nobody leads" };
+            (unknown > 0 || !led).then(|| format!("{unknown} members do not answer, {led_text}"))
+        }
+        Err(error) => Some(error.to_string()),
+    }
+}
+
+/// Who does not accept connections yet, where members have no roles.
+async fn silent_members(cluster: &Cluster) -> Option<String> {
+    let mut silent = Vec::new();
+    for member in &cluster.members {
+        let accepted = timeout(ACCEPTS_WITHIN, cluster.connector.connect(member.endpoint)).await;
+        if !matches!(accepted, Ok(Ok(_))) {
+            silent.push(member.name.as_str());
+        }
+    }
+    (!silent.is_empty()).then(|| format!("no connection is accepted by {}", silent.join(", ")))
 }
 
 /// The record as far as bringing up has come: only it knows the processes that were started.

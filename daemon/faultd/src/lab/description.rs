@@ -68,12 +68,18 @@ struct Document {
     #[serde(default)]
     storage: Storage,
     member: MemberTemplate,
+    /// The same cluster in containers: no business of a lab, `faultctl run --cluster FOLDER` reads it.
+    #[serde(default, rename = "containers")]
+    _containers: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct MemberTemplate {
     command: Vec<String>,
+    /// What is added to the command of all members but the first.
+    #[serde(default)]
+    others: Vec<String>,
     #[serde(default)]
     peer: String,
     #[serde(default)]
@@ -165,13 +171,17 @@ fn members(
     let peers: Vec<String> =
         hosts.iter().map(|(name, address)| fill_in(&document.member.peer, name, *address)).collect();
     let peers = peers.join(",");
-    Ok(hosts
-        .into_iter()
-        .map(|(name, address)| {
+    let first = host_address(network, 1).to_string();
+    Ok((0..)
+        .zip(hosts)
+        .map(|(number, (name, address))| {
             let fill = |word: &String| {
-                fill_in(word, &name, address).replace("{peers}", &peers).replace("{lab}", lab)
+                let word = fill_in(word, &name, address).replace("{peers}", &peers).replace("{lab}", lab);
+                word.replace("{first}", &first).replace("{number}", &number.to_string())
             };
-            let command = document.member.command.iter().map(fill).collect();
+            let MemberTemplate { command, others, .. } = &document.member;
+            let others: &[String] = if number == 0 { &[] } else { others };
+            let command = command.iter().chain(others).map(fill).collect();
             MemberDescription { command, name, address, client_port: document.client_port }
         })
         .collect())
@@ -224,6 +234,20 @@ mod tests {
         let lab = LabDescription::parse(SHIPPED, Some("other")).unwrap();
         assert_eq!(lab.name, "other");
         assert!(lab.members[0].command.contains(&"--initial-cluster-token=faultd-other".to_owned()));
+    }
+
+    #[test]
+    fn in_the_shipped_redis_lab_all_follow_the_first() {
+        let shipped = include_str!("../../../../workloads/redis/cluster.toml");
+        let lab = LabDescription::parse(shipped, None).unwrap();
+        let follows =
+            |member: &MemberDescription| member.command.iter().position(|word| word == "--replicaof");
+        assert_eq!((lab.driver.as_str(), lab.members.len()), ("redis", 3));
+        assert_eq!(follows(&lab.members[0]), None);
+        for member in &lab.members[1..] {
+            let whom = follows(member).unwrap() + 1;
+            assert_eq!(member.command[whom], lab.members[0].address.to_string());
+        }
     }
 
     #[test]

@@ -252,9 +252,13 @@ impl Labs {
 
     async fn status(&self, lab: &Lab) -> LabStatus {
         // A cluster that cannot be asked has unknown roles: that is its status.
-        let roles = match self.shared.plugins.driver(&lab.cluster.driver).await {
-            Ok(driver) => RoleObserver::new(lab.cluster.clone(), driver).roles().await.unwrap_or_default(),
-            Err(_) => Vec::new(),
+        let (roles, has_roles) = match self.shared.plugins.driver(&lab.cluster.driver).await {
+            Ok(driver) => {
+                let has_roles = driver.facts().manifest.roles;
+                let mut observer = RoleObserver::new(lab.cluster.clone(), driver);
+                (observer.roles().await.unwrap_or_default(), has_roles)
+            }
+            Err(_) => (Vec::new(), true),
         };
         let role_of = |name: &str| {
             roles
@@ -282,7 +286,7 @@ impl Labs {
         LabStatus {
             name: lab.description.name.clone(),
             driver: lab.cluster.driver.clone(),
-            state: lab_state(&members).to_owned(),
+            state: lab_state(&members, has_roles).to_owned(),
             namespace: lab.record.switch_namespace.clone(),
             members,
         }
@@ -336,12 +340,12 @@ fn is_running(member: &record::MemberRecord) -> bool {
     member.process.is_some_and(|process| ProcessIdentity::from(process).is_alive())
 }
 
-fn lab_state(members: &[MemberStatus]) -> &'static str {
+fn lab_state(members: &[MemberStatus], has_roles: bool) -> &'static str {
     let running = members.iter().filter(|member| member.process == "running").count();
     let led = members.iter().any(|member| member.role == "leader");
     if running == 0 {
         "down"
-    } else if running == members.len() && led {
+    } else if running == members.len() && (led || !has_roles) {
         "serving"
     } else {
         "degraded"

@@ -15,6 +15,8 @@ const KEPT_AFTER_END: Duration = Duration::from_secs(600);
 /// 0.5 ms to 60 s: from a healthy read to the longest time-out that makes sense.
 const LATENCY_BUCKETS: [f64; 16] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+/// The kind of the operations of a load command.
+const OF_COMMAND: &str = "command";
 const PHASES: [&str; 6] = ["prepare", "warm-up", "baseline", "injection", "recovery", "done"];
 const RESULTS: [&str; 3] = ["ok", "error", "timeout"];
 
@@ -156,6 +158,15 @@ impl RunMetrics {
             .duration
             .with_label_values(&[self.id.as_str(), operation])
             .observe(latency.as_secs_f64());
+    }
+
+    /// Counts what a command has told of a second. How long each operation took, it does not tell.
+    pub fn operations_of_command(&self, operations: u64, errors: u64) {
+        self.operation_kind(OF_COMMAND);
+        for (result, count) in [("ok", operations), ("error", errors)] {
+            let labels = [self.id.as_str(), OF_COMMAND, result];
+            self.families.operations.with_label_values(&labels).inc_by(count);
+        }
     }
 
     /// Shows that the run has ended.

@@ -29,7 +29,7 @@ impl EndedSeconds {
     /// Adds a second of the measured part; seconds of the warm-up are no business of schedules.
     pub fn add(&self, row: &Row) {
         let Ok(number) = u32::try_from(row.t_s) else { return };
-        let latency = row.latency.map(latency);
+        let latency = row.latency.and_then(latency);
         let second = Second { number, operations: row.ops, failures: row.errors, latency };
         self.seconds.lock().unwrap_or_else(PoisonError::into_inner).push(second);
     }
@@ -122,16 +122,17 @@ fn shown(found: &faultd_plugin_host::Finding) -> Finding {
     Finding { name: shown(name), value: *value, low: *low, high: *high, unit: shown(unit) }
 }
 
-fn latency(row: LatencyMilliseconds) -> Latency {
+/// Nothing of a command that does not print all of it.
+fn latency(row: LatencyMilliseconds) -> Option<Latency> {
     let LatencyMilliseconds { mean, p50, p95, p99, p999, max } = row;
-    Latency {
-        mean: duration(mean),
-        p50: duration(p50),
-        p95: duration(p95),
-        p99: duration(p99),
-        p999: duration(p999),
-        max: duration(max),
-    }
+    Some(Latency {
+        mean: duration(mean?),
+        p50: duration(p50?),
+        p95: duration(p95?),
+        p99: duration(p99?),
+        p999: duration(p999?),
+        max: duration(max?),
+    })
 }
 
 fn duration(milliseconds: f64) -> Duration {

@@ -12,6 +12,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    ops::Range,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -24,7 +25,7 @@ use faultd_plugin_host::{
 use faultd_results::{
     event::EventKind,
     folder::{
-        DRIVER_LOG, METADATA_JSON, METADATA_TEXT, SCHEDULE_JSONL, SUMMARY_JSON, THROUGHPUT_PNG,
+        DRIVER_LOG, LOAD_LOG, METADATA_JSON, METADATA_TEXT, SCHEDULE_JSONL, SUMMARY_JSON, THROUGHPUT_PNG,
         THROUGHPUT_SVG,
     },
     metadata::{self, Load, Metadata},
@@ -35,20 +36,24 @@ use faultd_results::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::sleep_until,
+    task::JoinSet,
+    time::timeout,
 };
 
 use super::{
     RunError,
     clock::RunClock,
+    command_load::{CommandOutput, HeardCommand, NO_ROW},
     data,
     dialogue::{Dialogue, EndedSeconds},
     host,
     injection::{FollowingEnded, Injection, InjectionRecord, proposals},
-    load::{self, Client, SharedRecorder},
+    load::{self, Client},
     outputs::RunFolder,
     record::RunRecord,
     roles::watch_roles,
+    running_load::{RunningLoad, ended_early, load_command},
+    seconds::Seconds,
     spec::RunSpec,
     transcript::{Opening, Transcript},
 };
@@ -60,8 +65,9 @@ use crate::{
     target::{Peers, Targets},
 };
 
-/// A second is closed this long after its end, so that what completed in it has been recorded.
-const CLOSING_GRACE: Duration = Duration::from_millis(30);
+/// How long a command may go on to tell of the last seconds when these are over.
+const COMMAND_TELLS_WITHIN: Duration = Duration::from_millis(2500);
+const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 
 /// What a run needs of the daemon.
 #[derive(Clone)]
@@ -93,6 +99,8 @@ pub struct Experiment {
     plugin_versions: BTreeMap<String, String>,
     serving: Vec<usize>,
     clients: Vec<Client>,
+    /// What is the load instead of clients.
+    command: Option<CommandOutput>,
     plan: Plan,
     schedule: Schedule,
     watcher: RoleObserver,
@@ -105,6 +113,8 @@ struct Measured {
     ending: Ending,
     done: InjectionRecord,
     findings: Vec<Finding>,
+    /// When the loop over the seconds ended, on the run's clock.
+    ended_ns: i64,
 }
 
 /// How the loop over the seconds ended.
@@ -125,6 +135,7 @@ impl Experiment {
         cluster: Cluster,
         surroundings: Surroundings,
         outputs: &std::os::fd::OwnedFd,
+        command: Option<CommandOutput>,
     ) -> Result<Self, RunError> {
         let seed = spec.request.seed.unwrap_or_else(crate::random_seed);
         let driver = surroundings.plugins.driver(&cluster.driver).await?;
@@ -167,6 +178,7 @@ impl Experiment {
             plugin_versions,
             serving,
             clients,
+            command,
             plan,
             schedule,
             watcher,
@@ -220,12 +232,27 @@ impl Experiment {
         write_metadata(&self.folder, &metadata)?;
         let opening = Opening { schedule: self.spec.request.schedule.clone(), plan: self.plan.clone() };
         let transcript = Transcript::begin(self.folder.create_file(SCHEDULE_JSONL)?, &opening);
-        let recorder: SharedRecorder = Arc::new(Mutex::new(SecondRecorder::new(self.first_second())));
-
-        let measured = self.measure(clock, &record, transcript, &recorder, &progress, stop).await;
-        let Measured { ending, done, findings } = measured;
+        let mut load = self.begin_load(clock)?;
+        let measured = self.measure(clock, &record, transcript, &mut load, &progress, stop).await;
+        let Measured { mut ending, done, findings, ended_ns } = measured;
         self.surroundings.engine.release(interfaces).await;
-        self.clean_data().await;
+        let latencies = match load {
+            RunningLoad::Command(command) => {
+                let end = ended_ns.div_euclid(NANOSECONDS_PER_SECOND);
+                let end = end.min(i64::try_from(self.seconds()).unwrap_or(i64::MAX));
+                let rows = rows_of_command(command, &record, self.first_second()..end).await;
+                if rows.iter().all(|row| row.ops == 0) && matches!(ending, Ending::Done) {
+                    ending = Ending::Failed(NO_ROW.to_owned());
+                }
+                let latencies = PhaseLatencies::of_rows(&rows);
+                record.replace_rows(&self.folder, rows)?;
+                latencies
+            }
+            RunningLoad::Clients(recorder) => {
+                self.clean_data().await;
+                recorder.lock().unwrap_or_else(PoisonError::into_inner).latencies()
+            }
+        };
         let (status, error) = match ending {
             Ending::Done => (Status::Done, None),
             Ending::Interrupted(reason) => {
@@ -235,12 +262,22 @@ impl Experiment {
             Ending::Failed(error) => (Status::Failed, Some(error)),
         };
         metadata.faults.clone_from(&done.faults);
-        let latencies = recorder.lock().unwrap_or_else(PoisonError::into_inner).latencies();
         let finish = Finish { folder: self.folder, metadata, record, done, findings, latencies, status };
         tokio::task::spawn_blocking(move || finish.write())
             .await
             .map_err(|error| RunError::Internal(error.to_string()))??;
         Ok((status, error))
+    }
+
+    /// A command is listened to from here on; clients begin later, when all is ready.
+    fn begin_load(&mut self, clock: RunClock) -> Result<RunningLoad, RunError> {
+        Ok(match self.command.take() {
+            Some(output) => {
+                let log = self.folder.create_file(LOAD_LOG)?;
+                RunningLoad::Command(HeardCommand::begin(output, clock, log))
+            }
+            None => RunningLoad::Clients(Arc::new(Mutex::new(SecondRecorder::new(self.first_second())))),
+        })
     }
 
     /// Makes the data that the load needs; answers why that was interrupted, if it was.
@@ -277,15 +314,19 @@ impl Experiment {
         clock: RunClock,
         record: &RunRecord,
         transcript: Transcript<File>,
-        recorder: &SharedRecorder,
+        running_load: &mut RunningLoad,
         progress: &watch::Sender<RunProgress>,
         mut stop: watch::Receiver<Option<String>>,
     ) -> Measured {
-        let first_second = self.first_second();
+        let (first_second, whole_run) = (self.first_second(), self.seconds());
         let cluster = &self.cluster;
         let (broken, mut breaks) = mpsc::channel(1);
         self.metrics.phase("warm-up");
-        let load = load::begin(std::mem::take(&mut self.clients), clock, recorder, &self.metrics, &broken);
+        let clients = std::mem::take(&mut self.clients);
+        let load = match running_load {
+            RunningLoad::Clients(recorder) => load::begin(clients, clock, recorder, &self.metrics, &broken),
+            RunningLoad::Command(_) => JoinSet::new(),
+        };
         let (shown, faults_shown) = watch::channel(Vec::new());
         let (roles_told, roles) = watch::channel(self.roles.clone());
         let ended_seconds = EndedSeconds::default();
@@ -295,10 +336,10 @@ impl Experiment {
         let mut dialogue =
             Dialogue::new(&mut self.schedule, members, roles, ended_seconds.clone(), transcript);
         let seconds = Seconds {
-            spec: &self.spec,
+            seconds: whole_run,
             clock,
             record,
-            recorder,
+            counted: running_load.counted(),
             metrics: &self.metrics,
             progress,
             faults_shown,
@@ -316,6 +357,7 @@ impl Experiment {
             observer: &mut self.resolver,
             engine: &self.surroundings.engine,
             capabilities: &self.surroundings.capabilities,
+            targets: &self.surroundings.targets,
             peers: &self.peers,
             shown,
             held: Vec::new(),
@@ -325,6 +367,10 @@ impl Experiment {
             () = seconds.close_all() => Ending::Done,
             reason = stopped(&mut stop) => Ending::Interrupted(reason),
             Some(error) = breaks.recv() => Ending::Failed(error.to_string()),
+            ended = running_load.ended() => match ended {
+                Ok(()) => Ending::Done,
+                Err(error) => Ending::Failed(error),
+            },
             ended = injection.follow_to_the_end(&mut dialogue) => match ended {
                 FollowingEnded::BySchedule => Ending::Done,
                 FollowingEnded::Broken(error) => Ending::Failed(error.to_string()),
@@ -338,15 +384,24 @@ impl Experiment {
                 &roles_told,
             ) => match never {},
         };
+        let ended_ns = clock.now_ns();
         drop(load);
         injection.end().await;
         let mut done = injection.done;
+        if running_load.has_ended() {
+            done.taints.extend(ended_early(ended_ns, self.spec.duration));
+        }
         // A fault whose command was under way when the run ended is known to the engine by its owner.
         let owner = FaultOwner::Run(self.id.clone());
         let _ = self.surroundings.engine.clear(Selection::Owner(owner)).await;
         let (findings, failure) = dialogue.end();
         done.taints.extend(failure);
-        Measured { ending, done, findings }
+        Measured { ending, done, findings, ended_ns }
+    }
+
+    /// Of the measured time, whole.
+    fn seconds(&self) -> u64 {
+        whole_seconds(self.spec.duration).as_secs()
     }
 
     fn first_second(&self) -> i64 {
@@ -393,6 +448,7 @@ impl Experiment {
                 keys: request.keys,
                 value_bytes: request.value_bytes,
                 read_ratio: request.read_ratio,
+                command: load_command(&self.spec),
             },
             clients: u32::try_from(self.spec.clients).unwrap_or(u32::MAX),
             via: request.via.clone(),
@@ -408,46 +464,13 @@ impl Experiment {
     }
 }
 
-/// The loop over the seconds.
-struct Seconds<'a> {
-    spec: &'a RunSpec,
-    clock: RunClock,
-    record: &'a RunRecord,
-    recorder: &'a SharedRecorder,
-    metrics: &'a RunMetrics,
-    progress: &'a watch::Sender<RunProgress>,
-    faults_shown: watch::Receiver<Vec<String>>,
-    ended_seconds: EndedSeconds,
-    first_second: i64,
-}
-
-impl Seconds<'_> {
-    /// Returns when the last second of the measured time is closed.
-    async fn close_all(&self) {
-        let last_second = i64::try_from(whole_seconds(self.spec.duration).as_secs()).unwrap_or(i64::MAX);
-        for second in self.first_second..last_second {
-            sleep_until(self.clock.end_of_second(second) + CLOSING_GRACE).await;
-            self.record.note_phase();
-            let phase = self.record.phase_of_second(second);
-            self.metrics.phase(phase.name());
-            let row = self.recorder.lock().unwrap_or_else(PoisonError::into_inner).close_second(phase);
-            self.tell(&row);
-            self.ended_seconds.add(&row);
-            self.record.row(row);
-        }
+/// The seconds of a run that has ended, when the command has told of them.
+async fn rows_of_command(mut command: HeardCommand, record: &RunRecord, seconds: Range<i64>) -> Vec<Row> {
+    // It may have ended before: then there is nothing to wait for.
+    if !command.has_ended() {
+        let _ = timeout(COMMAND_TELLS_WITHIN, command.ended()).await;
     }
-
-    fn tell(&self, row: &Row) {
-        self.progress.send_replace(RunProgress {
-            phase: row.phase.name().to_owned(),
-            t_s: row.t_s,
-            of_s: whole_seconds(self.spec.duration).as_secs(),
-            ops: row.ops,
-            errors: row.errors,
-            p50_ms: row.latency.map(|latency| latency.p50),
-            faults: self.faults_shown.borrow().clone(),
-        });
-    }
+    seconds.map(|second| command.series.row(second, record.phase_of_second(second))).collect()
 }
 
 /// The last files, written where blocking is allowed: drawing takes a while.
@@ -466,15 +489,18 @@ impl Finish {
         let rows = self.record.rows();
         let mut taints = self.done.taints;
         taints.extend(self.record.failure());
-        let summary = Summary::of(Measurement {
-            status: self.status,
-            tainted: (!taints.is_empty()).then(|| taints.join("; ")),
-            rows: &rows,
-            latencies: &self.latencies,
-            fault_window: self.record.fault_window(),
-            rules: self.done.proofs,
-            findings: self.findings,
-        });
+        let summary = Summary {
+            leader_changes: self.record.leader_changes(),
+            ..Summary::of(Measurement {
+                status: self.status,
+                tainted: (!taints.is_empty()).then(|| taints.join("; ")),
+                rows: &rows,
+                latencies: &self.latencies,
+                fault_window: self.record.fault_window(),
+                rules: self.done.proofs,
+                findings: self.findings,
+            })
+        };
         write_metadata(&self.folder, &self.metadata)?;
         let svg = plot::throughput_svg(&self.metadata, &summary, &rows);
         self.folder.write_file(THROUGHPUT_SVG, svg.as_bytes())?;

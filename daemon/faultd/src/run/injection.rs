@@ -24,7 +24,7 @@ use crate::{
     cluster::{Cluster, RoleError, RoleObserver, role_text},
     engine::{Application, Cleared, EngineError, EngineHandle, FaultOwner, Selection},
     fault::{FaultError, FaultSpec, backend},
-    target::{Peers, ResolvedTarget},
+    target::{Peers, ResolvedTarget, TargetError, Targets},
 };
 
 /// A fault may outlive the moment at which its schedule wants to be asked again by this, so that it
@@ -53,6 +53,9 @@ pub enum InjectionError {
     /// Nobody has the role.
     #[error(transparent)]
     Role(#[from] RoleError),
+    /// Who has it is a container that is not there, or cannot be faulted now.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// The host cannot do it.
     #[error(transparent)]
     Backend(#[from] backend::NoBackend),
@@ -83,6 +86,8 @@ pub struct Injection<'a> {
     pub engine: &'a EngineHandle,
     /// What the host can do.
     pub capabilities: &'a Capabilities,
+    /// Where containers are now.
+    pub targets: &'a Targets,
     /// The named peers of the run's fault.
     pub peers: &'a Peers,
     /// The faults that hold, for people.
@@ -186,8 +191,12 @@ impl Injection<'_> {
 
     async fn apply(&mut self, proposal: Rule, until: Option<Duration>) -> Result<(), InjectionError> {
         let commanded_ns = clock::monotonic_ns();
-        let (spec, lease_ends) = self.checked(&proposal, until)?;
+        let (mut spec, lease_ends) = self.checked(&proposal, until)?;
         let (member, target, role) = self.resolve(&spec.target).await?;
+        if target.container.is_some() {
+            // By that it is found again when it is restarted or recreated.
+            spec.target.clone_from(&target.name);
+        }
         let application = Application {
             peers: self.peers.clone(),
             backend: backend::choose(&spec, self.capabilities)?,
@@ -199,7 +208,7 @@ impl Injection<'_> {
         match self.engine.add(application.clone()).await {
             Ok(applied) => {
                 self.note_applied(commanded_ns, applied.effective_ns, &applied.status, &description);
-                self.done.faults.push(fault_record(&application, &applied.status, role));
+                self.done.faults.push(fault_record(&proposal.target, &applied.status, role));
                 let fault = applied.status;
                 let held = Held { proposal, member, application, role, fault, description, lease_ends };
                 self.held.push(held);
@@ -230,7 +239,8 @@ impl Injection<'_> {
         if !is_other && self.lease_end(until) <= held.lease_ends {
             return Ok(());
         }
-        let (spec, lease_ends) = self.checked(&proposal, until)?;
+        let (mut spec, lease_ends) = self.checked(&proposal, until)?;
+        spec.target.clone_from(&held.application.spec.target);
         let backend = backend::choose(&spec, self.capabilities)?;
         let application = Application { spec, backend, ..held.application.clone() };
         match self.engine.set(&held.fault.id, application.clone()).await {
@@ -354,7 +364,12 @@ impl Injection<'_> {
     async fn resolve(&mut self, target: &str) -> Result<(String, ResolvedTarget, Role), InjectionError> {
         let roles = self.observer.roles().await?;
         let (member, role) = self.cluster.member(target, &roles, self.serving)?;
-        Ok((member.name.clone(), member.target.clone(), role))
+        let found = match &member.target.container {
+            // It may have been restarted since the run began.
+            Some(_) => self.targets.resolve(&member.target.name).await?,
+            None => member.target.clone(),
+        };
+        Ok((member.name.clone(), found, role))
     }
 
     /// What the schedule proposes, with what the user asked for and no effect can say.
@@ -497,9 +512,9 @@ fn fault_event(status: &FaultStatus, description: &str) -> FaultEvent {
     }
 }
 
-fn fault_record(application: &Application, status: &FaultStatus, role: Role) -> FaultRecord {
+fn fault_record(asked: &str, status: &FaultStatus, role: Role) -> FaultRecord {
     FaultRecord {
-        target: application.spec.target.clone(),
+        target: asked.to_owned(),
         direction: status.direction.text().to_owned(),
         delay_ns: status.delay_ns.unwrap_or_default(),
         loss_ratio: status.loss_ratio.unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Runs: measured experiments on a cluster.
 
 pub mod clock;
+pub mod command_load;
 pub mod data;
 pub mod dialogue;
 pub mod experiment;
@@ -11,6 +12,8 @@ pub mod load;
 pub mod outputs;
 pub mod record;
 pub mod roles;
+mod running_load;
+mod seconds;
 pub mod spec;
 pub mod transcript;
 
@@ -24,12 +27,14 @@ use faultd_api::run::{RunProgress, RunRequest, RunResult};
 use tokio::sync::watch;
 
 use self::{
+    command_load::{CommandLoadError, CommandOutput},
     experiment::{Experiment, Surroundings},
     outputs::OutputsError,
     spec::{RunSpec, RunSpecError},
 };
 use crate::{
-    cluster::RoleError,
+    cluster::{Cluster, RoleError},
+    container_cluster::{self, ContainerClusterError},
     engine::EngineError,
     fault::backend::NoBackend,
     lab::{LabError, Labs},
@@ -51,6 +56,9 @@ pub enum RunError {
     /// The cluster is on its way up or down.
     #[error(transparent)]
     Lab(LabError),
+    /// The containers are no cluster.
+    #[error(transparent)]
+    Containers(#[from] ContainerClusterError),
     /// Another run has the cluster.
     #[error("cluster '{cluster}' is in use by run {run}: wait for its end or stop it")]
     ClusterBusy {
@@ -166,26 +174,47 @@ impl Runs {
         Self { shared: Arc::new(Shared { surroundings, labs, table: Mutex::default() }) }
     }
 
-    /// Begins a run; its folder is made inside of `outputs`.
+    /// Begins a run; its folder is made inside of `outputs`. A command that is its load is started by the caller,
+    /// as soon as this has returned.
     ///
     /// # Errors
     /// When the request is wrong, or something that it needs is missing or in use.
-    pub async fn start(&self, request: &RunRequest, outputs: OwnedFd) -> Result<RunHandle, RunError> {
+    pub async fn start(
+        &self,
+        request: &RunRequest,
+        outputs: OwnedFd,
+        output_of_command: Option<OwnedFd>,
+    ) -> Result<RunHandle, RunError> {
         let spec = RunSpec::checked(request)?;
-        let cluster = self.shared.labs.cluster(&request.cluster).map_err(|error| match error {
-            LabError::NotFound(name) => RunError::NoCluster(name),
-            other => RunError::Lab(other),
-        })?;
+        let command = match (&spec.command, output_of_command) {
+            (None, None) => None,
+            (Some(reading), Some(pipe)) => {
+                Some(CommandOutput::new(pipe, reading).map_err(RunSpecError::from)?)
+            }
+            _ => return Err(RunSpecError::from(CommandLoadError::NoOutput).into()),
+        };
+        let cluster = self.cluster(request).await?;
         let id = self.reserve(&cluster.name)?;
         let surroundings = self.shared.surroundings.clone();
         let name = cluster.name.clone();
-        match Experiment::prepare(id.clone(), spec, cluster, surroundings, &outputs).await {
+        match Experiment::prepare(id.clone(), spec, cluster, surroundings, &outputs, command).await {
             Ok(experiment) => Ok(self.begin(id, name, experiment)),
             Err(error) => {
                 self.release(&id, &name);
                 Err(error)
             }
         }
+    }
+
+    async fn cluster(&self, request: &RunRequest) -> Result<Cluster, RunError> {
+        if let Some(containers) = &request.containers {
+            let targets = &self.shared.surroundings.targets;
+            return Ok(container_cluster::find(&request.cluster, containers, targets).await?);
+        }
+        self.shared.labs.cluster(&request.cluster).map_err(|error| match error {
+            LabError::NotFound(name) => RunError::NoCluster(name),
+            other => RunError::Lab(other),
+        })
     }
 
     /// Ends every run, and waits until their faults are cleared and their files written.

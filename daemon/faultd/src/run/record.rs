@@ -8,10 +8,10 @@ use std::{
 
 use faultd_kernel::clock;
 use faultd_results::{
-    event::{Event, EventKind, FaultEvent, FaultWindow},
+    event::{Event, EventKind, FaultEvent, FaultWindow, LeaderChange},
     folder::{EVENTS_JSONL, TIMESERIES_CSV},
     phase::Phase,
-    timeseries::{HEADER, Row},
+    timeseries::{self, HEADER, Row},
 };
 
 use super::{
@@ -62,6 +62,16 @@ impl RunRecord {
         let mut written = self.written();
         written.write_row_text(&row.to_csv());
         written.rows.push(row);
+    }
+
+    /// Other seconds instead of those so far: what is known now of what a command has told late.
+    ///
+    /// # Errors
+    /// When the file cannot be written anew.
+    pub fn replace_rows(&self, folder: &RunFolder, rows: Vec<Row>) -> Result<(), OutputsError> {
+        folder.write_file(TIMESERIES_CSV, timeseries::to_csv(&rows).as_bytes())?;
+        self.written().rows = rows;
+        Ok(())
     }
 
     /// Adds an event of now.
@@ -126,6 +136,12 @@ impl RunRecord {
     #[must_use]
     pub fn fault_window(&self) -> Option<FaultWindow> {
         FaultWindow::from_events(&self.written().events)
+    }
+
+    /// Who came to lead so far.
+    #[must_use]
+    pub fn leader_changes(&self) -> Vec<LeaderChange> {
+        LeaderChange::from_events(&self.written().events)
     }
 
     /// What could not be written, if anything.

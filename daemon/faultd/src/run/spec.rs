@@ -9,6 +9,7 @@ use faultd_api::{
 };
 use faultd_results::folder::{Label, LabelError};
 
+use super::command_load::{CommandLoadError, Reading};
 use crate::fault::{FaultError, FaultSpec};
 
 /// The most clients of one run.
@@ -53,6 +54,9 @@ pub enum RunSpecError {
         /// The values that are allowed.
         range: String,
     },
+    /// The load command is wrong.
+    #[error(transparent)]
+    Command(#[from] CommandLoadError),
     /// Two answers to when the next operation is due.
     #[error("a think time is for a closed loop: leave out --think-time or --arrivals")]
     ThinkTimeInOpenLoop,
@@ -87,8 +91,10 @@ pub struct RunSpec {
     pub duration: Duration,
     /// Load before it.
     pub warm_up: Duration,
-    /// Clients.
+    /// Clients; none where a command is the load.
     pub clients: usize,
+    /// How the output of the load command is read, where one is the load.
+    pub command: Option<Reading>,
 }
 
 impl RunSpec {
@@ -103,8 +109,10 @@ impl RunSpec {
         check_numbers(request)?;
         check_window(request, duration)?;
         let fault = checked_fault(request)?;
+        let command = request.command.as_ref().map(Reading::of).transpose()?;
         let clients = usize::try_from(request.clients).unwrap_or(usize::MAX);
-        Ok(Self { request: request.clone(), label, fault, duration, warm_up, clients })
+        let clients = if command.is_some() { 0 } else { clients };
+        Ok(Self { request: request.clone(), label, fault, duration, warm_up, clients, command })
     }
 }
 

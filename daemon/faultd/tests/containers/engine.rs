@@ -19,6 +19,7 @@ use faultd_testkit::{
 use serde_json::Value;
 
 pub const FAULTD: &str = env!("CARGO_BIN_EXE_faultd");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/docker-engine.sh");
 /// For anything that an engine is asked to do.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two pings, in seconds.
@@ -96,6 +97,13 @@ impl Engine {
             found.unwrap_or_else(|| panic!("no {name}: {answer:#?}")).to_owned()
         };
         Self { host: value("DOCKER_HOST"), image: value("IMAGE"), folder }
+    }
+
+    /// Makes an image of programs of this machine; it goes with the engine.
+    pub fn image_of_programs(&self, name: &str, programs: &[&str]) {
+        let mut command = Command::new(SCRIPT);
+        command.env("DOCKER_HOST", &self.host).arg("image").arg(&self.folder).arg(name).args(programs);
+        run(command, PATIENCE).succeeded();
     }
 
     pub fn docker(&self, words: &str) -> Answer {
@@ -265,13 +273,13 @@ impl Ping {
 }
 
 fn script(verb: &str, folder: &Path) -> Answer {
-    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/docker-engine.sh"));
+    let mut command = Command::new(SCRIPT);
     command.arg(verb).arg(folder);
     run(command, PATIENCE)
 }
 
 /// Debian keeps dockerd where root alone looks for programs.
-fn is_installed(program: &str) -> bool {
+pub fn is_installed(program: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
     std::env::split_paths(&path).any(|directory| directory.join(program).exists())
 }

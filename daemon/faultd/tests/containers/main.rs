@@ -9,6 +9,7 @@
               that a test measures with are programs"
 )]
 
+mod compose;
 mod engine;
 mod following;
 #[path = "../networks/mod.rs"]
