@@ -1,6 +1,9 @@
 //! `faultctl run`: one measured experiment, watched from its start to its end.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io::PipeReader,
+    path::{Path, PathBuf},
+};
 
 use faultd_api::{
     dictionary,
@@ -16,7 +19,7 @@ use faultd_results::{
 };
 use futures_util::StreamExt;
 use serde::Serialize;
-use zbus::{OwnedFd, OwnedObjectPath};
+use zbus::OwnedFd;
 
 use super::results::summary_text;
 pub(crate) use crate::run_flags::RunArguments;
@@ -75,19 +78,18 @@ pub(super) async fn measure(
     output: Format,
 ) -> Result<RunResult, CommandError> {
     say(&format!("starting run {} on cluster {}", request.label, request.cluster));
-    let Some(command) = &request.command else {
-        let started = tokio::select! {
-            started = start(manager, request, outputs) => started,
-            () = interrupts.next() => Err(CommandError::Interrupted),
-        };
-        return watch(&started?, interrupts, output).await;
+    let (reader, writer) = match &request.command {
+        Some(_) => std::io::pipe().map(|(reader, writer)| (Some(reader), Some(writer))).map_err(no_pipe)?,
+        None => (None, None),
     };
-    let (reader, writer) = std::io::pipe().map_err(no_pipe)?;
     let started = tokio::select! {
-        started = start_with_command(manager, request, outputs, reader.into()) => started,
+        started = start(manager, request, outputs, reader) => started,
         () = interrupts.next() => Err(CommandError::Interrupted),
     };
     let run = started?;
+    let (Some(command), Some(writer)) = (&request.command, writer) else {
+        return watch(&run, interrupts, output).await;
+    };
     let command = StartedCommand::start(&command.words, &writer);
     drop(writer);
     let command = match command {
@@ -104,31 +106,22 @@ pub(super) async fn measure(
     ended
 }
 
-async fn start_with_command(
-    manager: &ManagerProxy<'_>,
-    request: &RunRequest,
-    outputs: OwnedFd,
-    output_of_command: std::os::fd::OwnedFd,
-) -> Result<RunProxy<'static>, CommandError> {
-    let request = dictionary::encode(request)?;
-    let path = manager.start_run_of_command(request, outputs, output_of_command.into()).await?;
-    run_at(manager, path).await
-}
-
-async fn run_at(
-    manager: &ManagerProxy<'_>,
-    path: OwnedObjectPath,
-) -> Result<RunProxy<'static>, CommandError> {
-    Ok(RunProxy::builder(manager.inner().connection()).destination(BUS_NAME).path(path).build().await?)
-}
-
+/// Starts a run; with a pipe, what comes out of it is the output of its load command.
 async fn start(
     manager: &ManagerProxy<'_>,
     request: &RunRequest,
     outputs: OwnedFd,
+    output_of_command: Option<PipeReader>,
 ) -> Result<RunProxy<'static>, CommandError> {
-    let path = manager.start_run(dictionary::encode(request)?, outputs).await?;
-    run_at(manager, path).await
+    let request = dictionary::encode(request)?;
+    let path = match output_of_command {
+        Some(pipe) => {
+            let pipe = std::os::fd::OwnedFd::from(pipe);
+            manager.start_run_of_command(request, outputs, pipe.into()).await?
+        }
+        None => manager.start_run(request, outputs).await?,
+    };
+    Ok(RunProxy::builder(manager.inner().connection()).destination(BUS_NAME).path(path).build().await?)
 }
 
 /// Shows the run's progress until it has ended. The first Ctrl-C ends it early, the second only this

@@ -176,8 +176,8 @@ fn members(
         .zip(hosts)
         .map(|(number, (name, address))| {
             let fill = |word: &String| {
-                let word = fill_in(word, &name, address).replace("{peers}", &peers).replace("{lab}", lab);
-                word.replace("{first}", &first).replace("{number}", &number.to_string())
+                let word = fill_in(word, &name, address).replace("{peers}", &peers);
+                word.replace("{lab}", lab).replace("{first}", &first)
             };
             let MemberTemplate { command, others, .. } = &document.member;
             let others: &[String] = if number == 0 { &[] } else { others };
