@@ -8,13 +8,15 @@ ifndef V
 export CARGO_TERM_QUIET := true
 endif
 
-.PHONY: help demo demo-docker test test-cassandra test-javascript bench fuzz build guests check clean
+.PHONY: help demo demo-docker demo-cassandra cassandra test test-cassandra test-javascript bench fuzz build guests check clean
 .PHONY: setup-demo setup-docker setup-test setup-fuzz setup-cassandra
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo    set up, build, and run the main job on a real etcd cluster (root or sudo)'
 	@echo 'make demo-docker  the same on etcd in containers, of Docker (root or sudo)'
+	@echo 'make demo-cassandra  the same on a Cassandra, which is fetched with Maven (root or sudo)'
+	@echo 'make cassandra  fetch a Cassandra into target/, for the lab of workloads/cassandra'
 	@echo 'make test    set up, build, and run every test (root or sudo)'
 	@echo 'make test-cassandra  fetch a Cassandra and run what is tested on three members of it (root or sudo)'
 	@echo 'make test-javascript  build a schedule in JavaScript and compare it with the one in Rust (root or sudo)'
@@ -30,15 +32,21 @@ demo: setup-demo build
 demo-docker: setup-docker build
 	@xtask/demo.sh docker
 
+demo-cassandra: cassandra build
+	@xtask/demo.sh cassandra
+
+# 70 MB from the Maven repository.
+cassandra: setup-cassandra
+	@$(step) 'fetching Cassandra' xtask/cassandra.sh fetch
+
 # The tests build the daemon themselves, with what they add to it.
 test: setup-test guests
 	@$(step) --last 'running the tests' cargo xtask test
 
-# Not part of `make test`: it downloads 70 MB of Cassandra, and its members want 3 GB of memory.
+# Not part of `make test`: a Cassandra is downloaded, and its members want 3 GB of memory.
 # One test at a time: each has a cluster on the same addresses. A quiet cargo would not name the tests.
-test-cassandra: setup-cassandra
+test-cassandra: cassandra
 	@$(step) 'building the plugins' cargo xtask plugins
-	@$(step) 'fetching Cassandra' xtask/cassandra.sh fetch
 	@CARGO_TERM_QUIET=false $(step) --last 'testing on a real Cassandra' cargo test --release \
 		--workspace --test cassandra -- --ignored --test-threads=1
 

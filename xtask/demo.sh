@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # `make demo`: the main job as a person would type it, on a daemon of its own. Results go to outputs/.
 #
-#     demo.sh lab       on a lab of etcd: no container engine is needed
-#     demo.sh docker    on the containers of workloads/etcd/compose.yaml
+#     demo.sh lab          on a lab of etcd: no container engine is needed
+#     demo.sh docker       on the containers of workloads/etcd/compose.yaml
+#     demo.sh cassandra    on a lab of Cassandra
 #
 # The daemon listens on a private socket, so that nothing on this machine is asked or disturbed. However
 # this ends, the cluster is taken down and the daemon ended, and it is checked that nothing is left.
@@ -10,7 +11,8 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 kind=${1:-lab}
-[[ $kind == lab || $kind == docker ]] || { echo "usage: demo.sh [lab|docker]" >&2; exit 2; }
+[[ $kind == lab || $kind == docker || $kind == cassandra ]] ||
+    { echo "usage: demo.sh [lab|docker|cassandra]" >&2; exit 2; }
 if [[ $EUID != 0 ]]; then
     command -v sudo >/dev/null || { echo "demo: network namespaces and eBPF need root: run this as root, or install sudo" >&2; exit 1; }
     exec sudo --preserve-env=CARGO_TARGET_DIR,DOCKER_HOST -- "$0" "$@"
@@ -33,30 +35,54 @@ shown() {
     faultctl "$@"
 }
 
-# The cluster as a lab.
+# etcd as a lab.
 lab_up() {
     cluster_is_up=yes
     shown lab up workloads/etcd
     shown lab status
 }
 lab_down() { shown lab down >&2 || true; }
+lab_runs() { etcd_runs etcd; }
 
-# The cluster in containers, of an engine that answers or of one of our own, from an image of this machine's etcd.
-docker_up() {
+# Cassandra as a lab. It has no leader: what differs is whether the slow member is the clients' coordinator. A
+# quorum is what waits for others; a member that is asked for its own copy alone does not.
+cassandra_up() {
+    cluster_is_up=yes
+    shown lab up workloads/cassandra
+    shown lab status
+}
+cassandra_down() { shown lab down >&2 || true; }
+cassandra_runs() {
+    local load='--cluster cassandra --via member --workload mix --driver-set consistency=quorum'
+    local middle='--duration 30s --inject-at 10s --for 10s'
+    # A Java that has just begun becomes faster for a while.
+    shown run $load --warm-up 20s --duration 20s --label baseline
+    shown run $load --target member:other --delay 10ms $middle --label replica_delay10_mid
+    shown run $load --target member:serving --delay 10ms $middle --label coordinator_delay10_mid
+    shown run $load --target member:serving --loss 20% $middle --label coordinator_loss20_mid
+}
+
+# etcd in containers, of an engine that answers or of one of our own, from an image of this machine's etcd.
+start_engine() {
     local engine
     cluster_is_up=yes
     engine=$(xtask/docker-engine.sh start "$folder/engine")
     eval "$engine"
-    export DOCKER_HOST ETCD_IMAGE=faultd-demo:etcd
+    export DOCKER_HOST
+}
+docker_up() {
+    export ETCD_IMAGE=faultd-demo:etcd
     xtask/docker-engine.sh image "$folder/engine" "$ETCD_IMAGE" etcd etcdctl
     printf '\n$ docker compose --file workloads/etcd/compose.yaml up --detach\n' >&2
     compose up --detach >&2
     wait_until_healthy
+    shown target ls
 }
 docker_down() {
     compose down --volumes >"$folder/compose.log" 2>&1 || cat "$folder/compose.log" >&2
     xtask/docker-engine.sh stop "$folder/engine" >&2 || true
 }
+docker_runs() { etcd_runs workloads/etcd; }
 compose() {
     if command -v docker-compose >/dev/null; then docker-compose --file workloads/etcd/compose.yaml "$@"
     else docker compose --file workloads/etcd/compose.yaml "$@"; fi
@@ -72,13 +98,22 @@ wait_until_healthy() {
     return 1
 }
 
+etcd_runs() {
+    local middle='--duration 30s --inject-at 10s --for 10s'
+    shown run --cluster "$1" --duration 20s --label baseline
+    shown run --cluster "$1" --target follower --delay 50ms $middle --label follower_delay50_mid
+    shown run --cluster "$1" --target leader --delay 100ms $middle --label leader_delay100_mid
+    shown run --cluster "$1" --target leader --loss 20% $middle --label leader_loss20_mid
+}
+
 # What there is of this cluster and of faults: namespaces, devices, processes and data.
 traces() {
     local process
-    find /run/netns /dev/shm -maxdepth 1 -name 'faultd-etcd*' 2>/dev/null || true
+    find /run/netns /dev/shm -maxdepth 1 \( -name 'faultd-etcd*' -o -name 'faultd-cassandra*' \) 2>/dev/null || true
     find /sys/class/net -maxdepth 1 \( -name 'fltd-*' -o -name 'ftdock*' \)
     for process in /proc/[0-9]*; do
-        [[ $(tr '\0' ' ' 2>/dev/null <"$process/cmdline") != etcd*faultd-etcd/* ]] || echo "process ${process#/proc/}"
+        [[ $(tr '\0' ' ' 2>/dev/null <"$process/cmdline") != @(etcd*faultd-etcd/*|*faultd-cassandra/*Cassandra*) ]] ||
+            echo "process ${process#/proc/}"
     done
 }
 
@@ -152,17 +187,12 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# An engine must be there before the daemon, which is told by DOCKER_HOST where it is.
-[[ $kind == lab ]] || "${kind}_up"
+# The daemon is told by DOCKER_HOST where the engine is.
+[[ $kind != docker ]] || start_engine
 start_daemon
 shown doctor
-[[ $kind != lab ]] || lab_up
-cluster=etcd
-[[ $kind == lab ]] || { cluster=workloads/etcd; shown target ls; }
-shown run --cluster "$cluster" --duration 20s --label baseline
-shown run --cluster "$cluster" --target follower --delay 50ms --duration 30s --inject-at 10s --for 10s --label follower_delay50_mid
-shown run --cluster "$cluster" --target leader --delay 100ms --duration 30s --inject-at 10s --for 10s --label leader_delay100_mid
-shown run --cluster "$cluster" --target leader --loss 20% --duration 30s --inject-at 10s --for 10s --label leader_loss20_mid
+"${kind}_up"
+"${kind}_runs"
 shown results ls
 "${kind}_down"
 cluster_is_up=

@@ -11,6 +11,9 @@ pub struct LabRequest {
     /// Another name than the description's, so that two labs of one description can be up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// The directory that `{folder}` in the description stands for: where its scripts are, as a full path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
 }
 
 /// A lab and its members.

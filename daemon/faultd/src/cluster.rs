@@ -105,7 +105,7 @@ impl Cluster {
     /// The member that a role or name stands for. Of several followers it is the first in the order
     /// of the description, so that a repeated run means the same member when roles are the same.
     /// `follower:serving` is one of those at `serving`, which serve the clients, `follower:other` is not; where
-    /// members have no roles, these are `member:serving` and `member:other`.
+    /// members have no roles, these are `member:serving` and `member:other`, and `member` is the first one.
     ///
     /// # Errors
     /// When nobody has that role or name.
@@ -161,7 +161,7 @@ impl<'a> Asked<'a> {
         match role {
             "leader" => Self::Role { role: Some(Role::Leader), serves },
             "follower" => Self::Role { role: Some(Role::Follower), serves },
-            "member" if serves.is_some() => Self::Role { role: None, serves },
+            "member" => Self::Role { role: None, serves },
             _ => Self::Name(asked),
         }
     }
@@ -279,6 +279,7 @@ mod tests {
             ("lab/c", &[], "c"),
             ("member:serving", &[2], "c"),
             ("member:other", &[0], "b"),
+            ("member", &[], "a"),
         ] {
             assert_eq!(found(asked, serving).unwrap(), expected, "{asked} {serving:?}");
         }
@@ -286,6 +287,5 @@ mod tests {
         let members = "its members are a (follower, serving), b (leader, serving), c (follower, serving)";
         assert_eq!(nobody, format!("cluster 'lab' has no follower:other: {members}"));
         assert!(found("follower:slow", &[0]).is_err());
-        assert!(found("member", &[0]).is_err());
     }
 }

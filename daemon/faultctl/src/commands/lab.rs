@@ -60,7 +60,7 @@ async fn up(path: &Path, name: Option<String>, bus: &BusAddress, output: Format)
     let (file, description) = read_description(path)?;
     let manager = bus.connect().await?;
     say(&format!("bringing up the lab of {} and waiting until it serves", file.display()));
-    let request = dictionary::encode(&LabRequest { description, name })?;
+    let request = dictionary::encode(&LabRequest { description, name, folder: folder_of(&file) })?;
     let lab: LabStatus = dictionary::decode(manager.lab_up(request).await?)?;
     output.one("lab", &lab, lab_text)
 }
@@ -100,6 +100,12 @@ fn read_description(path: &Path) -> Result<(PathBuf, String), CommandError> {
         |source: io::Error| CommandError::File { action: format!("read {}", file.display()), source };
     let text = std::fs::read_to_string(&file).map_err(failed)?;
     Ok((file, text))
+}
+
+/// The directory of a description, in full: the daemon has another working directory.
+fn folder_of(file: &Path) -> Option<String> {
+    let folder = std::path::absolute(file).ok()?.parent()?.to_owned();
+    folder.into_os_string().into_string().ok()
 }
 
 fn description_file(path: &Path) -> Option<PathBuf> {
@@ -190,6 +196,13 @@ mod tests {
         }
         std::fs::remove_dir_all(&directory).unwrap();
         assert_eq!(find("c", &labs).unwrap_err().to_string(), "no lab 'c' is up; up: a, b");
+    }
+
+    #[test]
+    fn the_folder_of_a_description_is_told_in_full() {
+        assert_eq!(folder_of(Path::new("/workloads/etcd/cluster.toml")).unwrap(), "/workloads/etcd");
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(folder_of(Path::new("cluster.toml")).unwrap(), here.to_str().unwrap());
     }
 
     #[test]

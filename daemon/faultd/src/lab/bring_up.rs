@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{
     Lab, LabError, Labs, MEMORY_DIRECTORY, Slot, cluster_of,
-    description::{LabDescription, Storage},
+    description::{Directories, LabDescription, Storage},
     hosts, is_running,
     record::{LabRecord, MemberRecord},
 };
@@ -38,7 +38,7 @@ impl Labs {
         // A driver that cannot be loaded is found out before anything is made.
         self.shared.plugins.driver(&description.driver).await?;
         self.reserve(&description.name)?;
-        match self.bring_up(&description, &request.description).await {
+        match self.bring_up(&description, request).await {
             Ok(lab) => {
                 let lab = Arc::new(lab);
                 self.set(&description.name, Some(Slot::Up(Arc::clone(&lab))));
@@ -51,10 +51,10 @@ impl Labs {
         }
     }
 
-    async fn bring_up(&self, description: &LabDescription, text: &str) -> Result<Lab, LabError> {
-        let record = self.new_record(description, text);
+    async fn bring_up(&self, description: &LabDescription, request: &LabRequest) -> Result<Lab, LabError> {
+        let record = self.new_record(description, &request.description);
         refuse_foreign(&record)?;
-        match self.build_and_wait(description, record.clone()).await {
+        match self.build_and_wait(description, request.folder.clone(), record.clone()).await {
             Ok(lab) => Ok(lab),
             Err(error) => {
                 for failure in self.remove(record_on_disk(self, record)).await {
@@ -65,9 +65,14 @@ impl Labs {
         }
     }
 
-    async fn build_and_wait(&self, description: &LabDescription, record: LabRecord) -> Result<Lab, LabError> {
+    async fn build_and_wait(
+        &self,
+        description: &LabDescription,
+        folder: Option<String>,
+        record: LabRecord,
+    ) -> Result<Lab, LabError> {
         let (labs, of_build) = (self.clone(), description.clone());
-        let built = tokio::task::spawn_blocking(move || labs.build(&of_build, record));
+        let built = tokio::task::spawn_blocking(move || labs.build(&of_build, folder.as_deref(), record));
         let mut record = built.await.map_err(|error| LabError::Incomplete(error.to_string()))??;
         let cluster = cluster_of(description, &record)?;
         self.wait_until_serving(description, &record, &cluster).await?;
@@ -77,7 +82,12 @@ impl Labs {
         Ok(Lab { description: description.clone(), record, cluster })
     }
 
-    fn build(&self, description: &LabDescription, mut record: LabRecord) -> Result<LabRecord, LabError> {
+    fn build(
+        &self,
+        description: &LabDescription,
+        folder: Option<&str>,
+        mut record: LabRecord,
+    ) -> Result<LabRecord, LabError> {
         self.write(&record)?;
         hosts::build_network(description, &record)?;
         for (position, member) in description.members.iter().enumerate() {
@@ -87,7 +97,9 @@ impl Labs {
             }
             keep_old_log(&of_record.log);
             let data = record.data_directory.join(&member.name);
-            let process = hosts::start_member(member, of_record, &data, description.install.as_deref())?;
+            let directories = Directories { data: &data, folder };
+            let install = description.install.as_deref();
+            let process = hosts::start_member(member, of_record, directories, install)?;
             of_record.process = Some(process.into());
             self.write(&record)?;
         }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     time::Duration,
 };
 
@@ -15,6 +16,10 @@ const LONGEST_NAME: usize = 12;
 const MOST_MEMBERS: usize = 50;
 /// The last address of a /24, for the switch.
 const SWITCH_HOST: u8 = 254;
+/// Stands for a member's own directory.
+const DATA: &str = "{data}";
+/// Stands for the description's directory.
+const FOLDER: &str = "{folder}";
 
 /// Why a text is no description of a lab.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +44,9 @@ pub enum DescriptionError {
     /// The command is empty.
     #[error("[member] command is empty")]
     Command,
+    /// `{folder}` stands for nothing.
+    #[error("the description uses {{folder}}, its own directory: give it as a full path (folder)")]
+    NoFolder,
     /// A duration that cannot be read.
     #[error("ready_within: {0}")]
     ReadyWithin(#[from] faultd_api::units::UnitError),
@@ -107,7 +115,7 @@ pub struct LabDescription {
     pub members: Vec<MemberDescription>,
 }
 
-/// A checked host of a lab; `{data}` in the command is still open.
+/// A checked host of a lab; `{data}` and `{folder}` in the command are still open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemberDescription {
     /// Its name.
@@ -118,6 +126,35 @@ pub struct MemberDescription {
     pub client_port: u16,
     /// Program and arguments.
     pub command: Vec<String>,
+}
+
+/// The directories that a command may name.
+#[derive(Debug, Clone, Copy)]
+pub struct Directories<'a> {
+    /// `{data}`: the member's own.
+    pub data: &'a Path,
+    /// `{folder}`: the description's, where it is known.
+    pub folder: Option<&'a str>,
+}
+
+impl MemberDescription {
+    /// Program and arguments, with no placeholder left in them.
+    ///
+    /// # Errors
+    /// When they name the description's directory, which is not known.
+    pub fn command_in(&self, directories: Directories<'_>) -> Result<Vec<String>, DescriptionError> {
+        let data = directories.data.to_string_lossy();
+        let folder = directories.folder.filter(|folder| Path::new(folder).is_absolute());
+        let filled_in = |word: &String| {
+            let word = word.replace(DATA, &data);
+            match folder {
+                Some(folder) => Ok(word.replace(FOLDER, folder)),
+                None if word.contains(FOLDER) => Err(DescriptionError::NoFolder),
+                None => Ok(word),
+            }
+        };
+        self.command.iter().map(filled_in).collect()
+    }
 }
 
 impl LabDescription {
@@ -177,7 +214,8 @@ fn members(
         .map(|(number, (name, address))| {
             let fill = |word: &String| {
                 let word = fill_in(word, &name, address).replace("{peers}", &peers);
-                word.replace("{lab}", lab).replace("{first}", &first)
+                let word = word.replace("{lab}", lab).replace("{first}", &first);
+                word.replace("{number}", &number.to_string()).replace("{count}", &count.to_string())
             };
             let MemberTemplate { command, others, .. } = &document.member;
             let others: &[String] = if number == 0 { &[] } else { others };
@@ -247,6 +285,22 @@ mod tests {
         for member in &lab.members[1..] {
             let whom = follows(member).unwrap() + 1;
             assert_eq!(member.command[whom], lab.members[0].address.to_string());
+        }
+    }
+
+    #[test]
+    fn the_shipped_cassandra_lab_runs_a_script_beside_its_description() {
+        let shipped = include_str!("../../../../workloads/cassandra/cluster.toml");
+        let lab = LabDescription::parse(shipped, None).unwrap();
+        let data = Path::new("/data/cassandra-b");
+        let in_folder = |folder| lab.members[1].command_in(Directories { data, folder });
+        let command = in_folder(Some("/workloads/cassandra")).unwrap();
+        let first = lab.members[0].address.to_string();
+        let own = lab.members[1].address.to_string();
+        let words = ["/workloads/cassandra/member.sh", "1", "3", &own, &first, "/data/cassandra-b"];
+        assert_eq!(command, words);
+        for unknown in [None, Some("workloads/cassandra")] {
+            assert!(matches!(in_folder(unknown), Err(DescriptionError::NoFolder)), "{unknown:?}");
         }
     }
 

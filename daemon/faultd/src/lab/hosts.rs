@@ -13,7 +13,7 @@
 //! firewall to drop what bridges forward. The clients' sockets are opened inside of it, so that the
 //! host needs no route and no address: a lab is invisible to it and cannot clash with its networks.
 
-use std::{fs, io, path::Path, thread, time::Duration};
+use std::{fs, io, thread, time::Duration};
 
 use faultd_kernel::{
     link,
@@ -23,7 +23,7 @@ use faultd_kernel::{
 
 use super::{
     LabError,
-    description::{LabDescription, MemberDescription},
+    description::{Directories, LabDescription, MemberDescription},
     record::{LabRecord, MemberRecord},
 };
 
@@ -71,12 +71,12 @@ fn build_host(
 pub(super) fn start_member(
     member: &MemberDescription,
     of_record: &MemberRecord,
-    data: &Path,
+    directories: Directories<'_>,
     install: Option<&str>,
 ) -> Result<ProcessIdentity, LabError> {
+    let data = directories.data;
     fs::create_dir_all(data).map_err(|source| LabError::Directory { path: data.to_owned(), source })?;
-    let data_text = data.to_string_lossy();
-    let words: Vec<String> = member.command.iter().map(|word| word.replace("{data}", &data_text)).collect();
+    let words = member.command_in(directories)?;
     let (program, arguments) =
         words.split_first().ok_or(LabError::Description(super::DescriptionError::Command))?;
     let host = Namespace::open_named(&of_record.namespace)?;
