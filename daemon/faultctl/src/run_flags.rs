@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn every_flag_reaches_the_request() {
-        let words = "--target leader --delay 100ms --loss 20% --direction ingress --backend relay --duration 30s \
+        let words = "--target leader --network front --delay 100ms --loss 20% --direction ingress --backend relay --duration 30s \
             --inject-at 10s --for 10s --label a_b --clients 4 --via follower --workload mix --value-size 1024 \
             --keys 5 --warm-up 0s --timeout 2s --seed 7 --schedule other --arrivals 250.5 --client-ramp 2s \
             --key-distribution zipfian --schedule-set period=2s --schedule-set duty=50% \
@@ -138,6 +138,7 @@ mod tests {
             containers: None,
             label: "a_b".into(),
             target: Some("leader".into()),
+            network: Some("front".into()),
             delay_ns: Some(100_000_000),
             loss_ratio: Some(0.2),
             shape: faultd_api::shape::FaultShape::default(),

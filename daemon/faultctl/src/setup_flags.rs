@@ -25,9 +25,13 @@ pub(crate) struct SetupFlags {
     #[command(flatten)]
     cluster: ClusterFlags,
     /// What is made slow or lossy: leader, follower, follower:serving (it serves the clients, see --via),
-    /// follower:other, member:serving, member:other, or a member's name; nothing for a baseline.
+    /// follower:other; where members have no roles member:serving or member:other; or a member's name; nothing for a
+    /// baseline.
     #[arg(long)]
     pub(crate) target: Option<String>,
+    /// Only packets of this network, for clusters in containers [default: of all their networks].
+    #[arg(long, value_name = "NAME", requires = "target")]
+    network: Option<String>,
     #[command(flatten)]
     pub(crate) fault: FaultFlags,
     /// Names the run's folder [default: made of target and fault].
@@ -36,7 +40,8 @@ pub(crate) struct SetupFlags {
     /// Clients, each with one operation under way at a time [default: 10].
     #[arg(long, value_parser = parse_count, allow_hyphen_values = true)]
     clients: Option<u64>,
-    /// Which member serves the clients: leader, follower, all or a member's name [default: all].
+    /// Which member serves the clients: leader, follower, member (the first one), a member's name, or all
+    /// [default: all].
     #[arg(long)]
     via: Option<String>,
     /// What the clients do; mix is half of each.
@@ -110,6 +115,7 @@ impl SetupFlags {
             containers: cluster.containers,
             label: label.as_str().to_owned(),
             target: self.target,
+            network: self.network,
             delay_ns: self.fault.delay_ns(),
             loss_ratio: self.fault.loss_ratio(),
             shape: self.fault.shape()?,

@@ -75,6 +75,9 @@ pub struct RunRequest {
     /// `leader`, `follower` or a member's name; nothing for a baseline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
+    /// Of containers that are on several networks: the one whose packets are concerned; all when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// One-way delay to add.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delay_ns: Option<u64>,

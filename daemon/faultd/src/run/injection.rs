@@ -366,7 +366,10 @@ impl Injection<'_> {
         let (member, role) = self.cluster.member(target, &roles, self.serving)?;
         let found = match &member.target.container {
             // It may have been restarted since the run began.
-            Some(_) => self.targets.resolve(&member.target.name).await?,
+            Some(_) => {
+                let network = self.spec.request.network.as_deref();
+                self.targets.resolve_on(&member.target.name, network).await?
+            }
             None => member.target.clone(),
         };
         Ok((member.name.clone(), found, role))
@@ -376,6 +379,7 @@ impl Injection<'_> {
     fn request(&self, proposal: &Rule) -> FaultRequest {
         let mut request = FaultRequest {
             target: proposal.target.clone(),
+            network: self.spec.request.network.clone(),
             direction: direction(proposal.direction),
             backend: self.spec.request.backend,
             shape: without_effects(&self.spec.request.shape),

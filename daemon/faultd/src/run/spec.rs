@@ -44,6 +44,9 @@ pub enum RunSpecError {
     /// A target without a fault.
     #[error("target '{0}' without a fault: add --delay or --loss, or leave the target out for a baseline")]
     TargetWithoutFault(String),
+    /// A network of something that has none.
+    #[error("--network is for clusters in containers: the hosts of lab '{0}' have only one network")]
+    NetworkOfLab(String),
     /// A number out of its range.
     #[error("{what} of {given} is out of range: {range}")]
     OutOfRange {
@@ -109,6 +112,9 @@ impl RunSpec {
         check_numbers(request)?;
         check_window(request, duration)?;
         let fault = checked_fault(request)?;
+        if request.network.is_some() && request.containers.is_none() {
+            return Err(RunSpecError::NetworkOfLab(request.cluster.clone()));
+        }
         let command = request.command.as_ref().map(Reading::of).transpose()?;
         let clients = usize::try_from(request.clients).unwrap_or(usize::MAX);
         let clients = if command.is_some() { 0 } else { clients };
@@ -124,7 +130,7 @@ fn checked_fault(request: &RunRequest) -> Result<Option<FaultSpec>, RunSpecError
         (Some(target), false) => Err(RunSpecError::TargetWithoutFault(target.clone())),
         (Some(target), true) => Ok(Some(FaultSpec::checked(&FaultRequest {
             target: target.clone(),
-            network: None,
+            network: request.network.clone(),
             delay_ns: request.delay_ns,
             loss_ratio: request.loss_ratio,
             shape: request.shape.clone(),
@@ -254,6 +260,7 @@ mod tests {
     #[test]
     fn what_does_not_fit_together_is_refused_with_the_reason() {
         assert!(refusal(|r| r.target = None).contains("needs a target"));
+        assert!(refusal(|r| r.network = Some("front".into())).contains("for clusters in containers"));
         assert!(refusal(|r| r.delay_ns = None).contains("without a fault"));
         assert!(
             refusal(|r| r.hold_for_ns = Some(30_000_000_000)).contains("end at 40s, after the run's 30s")

@@ -163,7 +163,11 @@ impl Targets {
         self.resolve_on(name, None).await
     }
 
-    async fn resolve_on(&self, name: &str, network: Option<&str>) -> Result<ResolvedTarget, TargetError> {
+    /// The same, where only its packets of one network are meant if one is given.
+    ///
+    /// # Errors
+    /// As [`Targets::resolve`], and when it is not on that network.
+    pub async fn resolve_on(&self, name: &str, network: Option<&str>) -> Result<ResolvedTarget, TargetError> {
         match Named::of(name) {
             Named::Namespace(name) => namespace::find(name).await,
             Named::Process(number) => process::find(number).await,

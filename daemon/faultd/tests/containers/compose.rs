@@ -114,15 +114,64 @@ fn clusters_of_compose_are_run_on_as_they_are() {
     cluster.engine.docker("restart --time 1 etcd2");
     let is_back = || interface_of_fault().is_some_and(|now| Some(now) != before);
     assert!(wait_until(PATIENCE, is_back), "{:#?}", daemon.faultctl("fault ls"));
+
+    // And when the engine has stopped and started, with all of the cluster.
+    let before = interface_of_fault();
+    cluster.engine.halt();
+    let is_away = || daemon.faultctl("-o json fault ls").json()["faults"][0]["state"] == "away";
+    assert!(wait_until(PATIENCE, is_away), "{:#?}", daemon.faultctl("fault ls"));
+    cluster.engine.resume();
+    cluster.compose("start").succeeded();
+    let is_back = || interface_of_fault().is_some_and(|now| Some(now) != before);
+    assert!(wait_until(PATIENCE, is_back), "{:#?}", daemon.faultctl("fault ls"));
     run.signal(Signal::INT);
     assert_eq!(run.wait(PATIENCE).code, Some(130));
     assert!(faults_are_gone(&daemon));
+
+    let on_network = |name: &str| {
+        format!(
+            "run --cluster {WORKLOAD} --target etcd1 --network {name} --delay 5ms --duration 2s --warm-up 1s"
+        )
+    };
+    cluster.engine.docker("network create --subnet 10.118.0.0/24 other");
+    cluster.engine.docker("network connect other etcd1");
+    let document = daemon.faultctl(&format!("-o json {}", on_network("etcd_default"))).json();
+    assert_eq!((&document["status"], &document["summary"]["tainted"]), (&"done".into(), &Value::Null));
+    // The clients come by the network of the cluster.
+    let document = daemon.faultctl(&format!("-o json {} --label other", on_network("other"))).json();
+    let tainted = document["summary"]["tainted"].as_str();
+    assert!(tainted.is_some_and(|why| why.contains("no packet matched")), "{document}");
+    let nowhere = daemon.faultctl(&format!("{} --label nowhere", on_network("nowhere")));
+    assert_refused_after_talk(&nowhere, "is on no network 'nowhere'");
+    cluster.engine.docker("network disconnect other etcd1");
+    cluster.engine.docker("network rm other");
 
     let nobody = format!("run --cluster {WORKLOAD} --target etcd7 --delay 1ms --duration 2s");
     assert_refused_after_talk(&daemon.faultctl(&nobody), "cluster 'etcd' has no etcd7");
     let closed = "run --cluster mine --containers etcd0 --driver etcd-kv --client-port 1 --duration 2s";
     assert_refused_after_talk(&daemon.faultctl(closed), "container 'etcd0' accepts no connection at ");
     assert_refused(&daemon.faultctl("run --cluster mine --containers etcd0"), 2, "--driver");
+}
+
+/// Docker's official image cannot be had here: that compose takes the file, and means the containers that
+/// `cluster.toml` names, is what can be tested. `make test-cassandra` tests the same cluster as a lab.
+#[test]
+fn the_containers_of_cassandra_are_those_that_its_description_names() {
+    if !is_installed("docker-compose") {
+        skip(
+            "the_containers_of_cassandra_are_those_that_its_description_names",
+            "there is no docker-compose",
+        );
+        return;
+    }
+    let mut command = Command::new("docker-compose");
+    command.arg("config").current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../workloads/cassandra"));
+    let config = run(command, PATIENCE).succeeded().stdout;
+    let names: Vec<&str> =
+        config.lines().filter_map(|line| line.trim().strip_prefix("container_name: ")).collect();
+    let description = include_str!("../../../../workloads/cassandra/cluster.toml");
+    let named = format!("containers = {names:?}");
+    assert!(description.contains(&named), "{named} is not in the description");
 }
 
 /// Refused by the daemon: the run was announced before.

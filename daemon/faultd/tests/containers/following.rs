@@ -18,7 +18,7 @@ use crate::engine::{
 };
 
 /// How often the container is started again or made anew under traffic.
-const ROUNDS: usize = 20;
+const ROUNDS: usize = 100;
 /// The delay of the faults here, in milliseconds; nothing else is as slow.
 const DELAY: f64 = 100.0;
 /// A fault that is not back by then has not followed.
@@ -209,6 +209,30 @@ fn a_fault_is_on_every_network_of_its_container_or_on_the_one_that_was_asked_for
         daemon.faultctl(&format!("fault add pid/{process} --network {first} --loss 1% --port 9"));
     assert_refused(&no_container, 2, &format!("'pid/{process}' is no container: leave --network out"));
     daemon.faultctl("fault clear").succeeded();
+}
+
+#[test]
+fn a_fault_holds_on_an_ipv6_network_too() {
+    let Some(engine) = Engine::get("a_fault_holds_on_an_ipv6_network_too") else { return };
+    let network = engine.network("--ipv6 --subnet fd0a:117::/64 --subnet 10.119.0.0/24");
+    let on = |address: &str| format!("--network {} --ip6 {address}", network.name);
+    let (target, peer) = (engine.container(&on("fd0a:117::5")), engine.container(&on("fd0a:117::6")));
+    let daemon = engine.faultd();
+    assert_fast("fd0a:117::5");
+    daemon.faultctl(&format!("fault add {} --delay 100ms --detach", target.name)).succeeded();
+    assert_slow("fd0a:117::5");
+    assert_slow(&target.address_on(&network.name));
+    assert_fast("fd0a:117::6");
+    daemon.faultctl("fault clear").succeeded();
+
+    // A peer is known by its addresses of both kinds.
+    let partition = format!("fault add {} --partition --to {} --detach", target.name, peer.name);
+    daemon.faultctl(&partition).succeeded();
+    let fault = fault(&daemon);
+    assert!(fault["peers"][0].as_str().is_some_and(|peer| peer.contains("fd0a:117::6")), "{fault}");
+    assert!(!target.reaches("fd0a:117::6") && target.reaches("fd0a:117::1"));
+    daemon.faultctl("fault clear").succeeded();
+    assert!(target.reaches("fd0a:117::6"));
 }
 
 #[test]

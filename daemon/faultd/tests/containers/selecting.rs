@@ -12,9 +12,9 @@ use serde_json::Value;
 use crate::engine::{Container, Engine, assert_refused, faults_are_gone};
 
 /// So many are faulted at once.
-const MANY: usize = 24;
+const MANY: usize = 50;
 /// So many are started at once.
-const STARTERS: usize = 4;
+const STARTERS: usize = 5;
 
 /// The targets of the faults that hold, in order.
 fn targets(daemon: &DaemonUnderTest) -> Vec<String> {
