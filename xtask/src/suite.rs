@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::tally::Tally;
 use crate::test_program::{self, TestProgram};
@@ -23,13 +24,8 @@ pub(crate) fn run() -> Result<ExitCode> {
     let start = Instant::now();
     let mut tally = Tally::default();
     let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
-    for suite in [rust_programs, examples_in_comments, plugins] {
-        // The sum at the end is owed whatever happens.
-        if let Err(error) = suite(&mut tally) {
-            println!("{error:#}: counted as one failure");
-            tally.fail();
-        }
-    }
+    // The sum at the end is owed whatever happens.
+    counting_errors(&mut tally, all_suites);
     for remark in tally.remarks() {
         println!("{remark}");
     }
@@ -41,18 +37,38 @@ pub(crate) fn run() -> Result<ExitCode> {
     Ok(if tally.is_good(strict) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The workspace's unit and integration tests.
-fn rust_programs(tally: &mut Tally) -> Result<()> {
+fn counting_errors(tally: &mut Tally, suite: impl FnOnce(&mut Tally) -> Result<()>) {
+    if let Err(error) = suite(tally) {
+        println!("{error:#}: counted as one failure");
+        tally.fail();
+    }
+}
+
+/// What measures has the machine to itself. The second kernel, which has one processor, then runs beside what
+/// compiles and computes.
+fn all_suites(tally: &mut Tally) -> Result<()> {
     let (on_two_kernels, on_one): (Vec<_>, Vec<_>) =
         test_program::build()?.into_iter().partition(|program| program.on_two_kernels);
     let skips = here(tally, &on_one)?;
     tally.read_skips(&skips);
-    two_kernels(tally, &on_two_kernels)
+    let skips = here(tally, &on_two_kernels)?;
+    thread::scope(|scope| {
+        let second = scope.spawn(|| second_kernel(&on_two_kernels));
+        counting_errors(tally, examples_in_comments);
+        counting_errors(tally, plugins);
+        counting_errors(tally, |tally| {
+            let second =
+                second.join().map_err(|_panic| anyhow!("the second kernel's thread has panicked"))??;
+            second.count(tally, &skips);
+            Ok(())
+        });
+    });
+    Ok(())
 }
 
 /// Runs test programs on this machine's kernel and returns what they skipped.
 fn here(tally: &mut Tally, programs: &[TestProgram]) -> Result<String> {
-    skips_of(|file| {
+    skips_of("target/test-skips", |file| {
         for program in programs {
             println!("\n{}", program.name);
             let start = Instant::now();
@@ -93,26 +109,46 @@ fn plugins(tally: &mut Tally) -> Result<()> {
     count(tally, "cargo", &mut cargo)
 }
 
-/// Tests on this machine's kernel, and on one that has fq and netem but no TCX.
-fn two_kernels(tally: &mut Tally, programs: &[TestProgram]) -> Result<()> {
-    let first = here(tally, programs)?;
-    if uml::is_installed() {
-        let second = skips_of(|file| second_kernel(tally, programs, file));
-        let second = second.inspect_err(|_| tally.read_skips(&first))?;
-        tally.read_skips_of_two_kernels(&first, &second);
-    } else {
-        tally.skip("tests in User Mode Linux: there is no linux.uml (Debian package user-mode-linux)");
-        tally.read_skips(&first);
-    }
-    Ok(())
+/// What came of the tests for two kernels on the second one.
+enum SecondKernel {
+    Missing,
+    Ran { tally: Tally, skips: String },
 }
 
-fn second_kernel(tally: &mut Tally, programs: &[TestProgram], skips: &Path) -> Result<()> {
+impl SecondKernel {
+    /// Counts it, and what was skipped `here` on the first one.
+    fn count(self, tally: &mut Tally, here: &str) {
+        match self {
+            Self::Missing => {
+                tally
+                    .skip("tests in User Mode Linux: there is no linux.uml (Debian package user-mode-linux)");
+                tally.read_skips(here);
+            }
+            Self::Ran { tally: second, skips } => {
+                tally.add(second);
+                tally.read_skips_of_two_kernels(here, &skips);
+            }
+        }
+    }
+}
+
+/// Runs tests on a kernel that has fq and netem but no TCX.
+fn second_kernel(programs: &[TestProgram]) -> Result<SecondKernel> {
+    if !uml::is_installed() {
+        return Ok(SecondKernel::Missing);
+    }
+    let mut tally = Tally::default();
+    let skips = skips_of("target/test-skips-uml", |file| in_second_kernel(&mut tally, programs, file))?;
+    Ok(SecondKernel::Ran { tally, skips })
+}
+
+fn in_second_kernel(tally: &mut Tally, programs: &[TestProgram], skips: &Path) -> Result<()> {
     println!("\nin User Mode Linux");
-    let failed_before = tally.failed();
+    let start = Instant::now();
     let calls = |tests: &[&str]| programs.iter().map(|program| program.call(tests)).collect::<Vec<_>>();
     let status = uml::boot(&calls(&[]), Some(skips), &mut |line| tally.read(line))?;
-    if status != 0 && tally.failed() == failed_before {
+    println!("User Mode Linux took {} s", start.elapsed().as_secs());
+    if status != 0 && tally.failed() == 0 {
         println!("User Mode Linux ended with status {status}: counted as one failure");
         tally.fail();
     }
@@ -122,16 +158,17 @@ fn second_kernel(tally: &mut Tally, programs: &[TestProgram], skips: &Path) -> R
 }
 
 /// Gives a suite an empty file for the tests that skip themselves, and returns what they wrote.
-fn skips_of(suite: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
-    let file = command::root().join("target/test-skips");
+fn skips_of(name: &str, suite: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
+    let file = command::root().join(name);
     fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
     suite(&file)?;
     fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// A cargo that runs tests as who runs xtask: these need no privileges.
+/// A cargo that runs tests as who runs xtask: these need no privileges. It makes way for tests that measure.
 fn cargo_test() -> Command {
-    let mut cargo = command::cargo();
+    let mut cargo = command::program("nice");
+    cargo.arg(command::cargo().get_program());
     // A quiet cargo makes the test programs quiet too, and then nobody learns which test was ignored.
     cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]).env("CARGO_TERM_QUIET", "false");
     cargo

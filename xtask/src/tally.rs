@@ -81,6 +81,16 @@ impl Tally {
         self.skips.push(Skip { what: optional.unwrap_or(line).to_owned(), essential: optional.is_none() });
     }
 
+    /// Adds what another one has counted.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.failed_tests.extend(other.failed_tests);
+        self.passed_again.extend(other.passed_again);
+        self.skips.extend(other.skips);
+        self.ran_once.extend(other.ran_once);
+    }
+
     /// Counts a failure that no test program reported, such as one of the program itself.
     pub(crate) fn fail(&mut self) {
         self.failed += 1;
