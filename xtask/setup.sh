@@ -68,6 +68,9 @@ want_for_docker() {
     compose || program docker-compose docker-compose
     program etcdctl etcd-client
     packages busybox-static
+    # The other engine, with a runtime that goes with control groups of both versions.
+    program podman podman
+    program runc runc
 }
 
 want_for_test() {

@@ -1,5 +1,11 @@
 //! The lab of a real Cassandra and its experiments: `make test-cassandra`.
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "tests")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "tests"
+)]
 
 mod experiments;
 

@@ -1,5 +1,5 @@
 //! The experiment files of `workloads/etcd` on a lab of it.
-#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod experiments;
 

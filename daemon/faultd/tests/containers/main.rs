@@ -14,6 +14,7 @@ mod engine;
 mod following;
 #[path = "../networks/mod.rs"]
 mod networks;
+mod podman;
 mod selecting;
 
 use std::sync::Arc;
