@@ -3,7 +3,16 @@
 
 use faultd_abi::{LAST_SLOT, RELAY_HEADER};
 
-use crate::{holding::relay::unwrap_frame, process::parse_stat};
+use crate::{
+    control_group::{
+        Controller, GroupOwner,
+        finding::{Surroundings, parse_memberships, parse_mounts},
+        journal,
+        protocol::{Order, Reply},
+    },
+    holding::relay::unwrap_frame,
+    process::parse_stat,
+};
 
 /// A frame as a TAP device hands it to the relay: whoever may send on that device chooses its bytes.
 pub fn relay_frame(bytes: &[u8]) -> bool {
@@ -20,14 +29,61 @@ pub fn process_stat(bytes: &[u8]) -> bool {
     parse_stat(&String::from_utf8_lossy(bytes)).is_some()
 }
 
+/// `/proc/PID/cgroup`, an empty line, and `/proc/self/mountinfo`: whoever makes groups or mounts names them.
+pub fn control_groups(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let (groups, mounts) = text.split_once("\n\n").unwrap_or((&text, ""));
+    let groups = parse_memberships(groups);
+    let surroundings = Surroundings { mounts: parse_mounts(mounts), own_groups: Vec::new() };
+    let owner = GroupOwner::Ours { path: "faultd/lab/host".to_owned() };
+    for controller in Controller::ALL {
+        match surroundings.find(&groups, controller, &owner) {
+            Ok(found) => assert!(found.path.ends_with("/faultd/lab/host"), "{}", found.path),
+            Err(reason) => assert!(!reason.is_empty()),
+        }
+    }
+    !groups.is_empty()
+}
+
+/// The journal of control groups, as a daemon that was killed has left it.
+pub fn control_group_journal(bytes: &[u8]) -> bool {
+    let whole_lines = bytes.iter().filter(|byte| **byte == b'\n').count();
+    let undos = journal::parse(bytes);
+    assert!(undos.len() <= whole_lines);
+    !undos.is_empty()
+}
+
+/// What a daemon and its guard say to each other.
+pub fn guard_line(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let mut is_understood = false;
+    for line in text.lines() {
+        if let Some(order) = Order::parse(line) {
+            assert_eq!(Order::parse(order.line().trim_end_matches('\n')).as_ref(), Some(&order));
+            is_understood = true;
+        }
+        if let Some(reply) = Reply::parse(line) {
+            assert_eq!(
+                Reply::parse(reply.line().trim_end_matches('\n')).and_then(|reply| reply.number()),
+                reply.number()
+            );
+            is_understood = true;
+        }
+    }
+    is_understood
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{process_stat, relay_frame};
+    use super::{control_group_journal, control_groups, guard_line, process_stat, relay_frame};
     use faultd_testkit::seeds::exercise;
 
     #[test]
     fn no_bytes_break_the_readers_of_this_crate() {
         exercise("relay_frame", relay_frame);
         exercise("process_stat", process_stat);
+        exercise("control_groups", control_groups);
+        exercise("control_group_journal", control_group_journal);
+        exercise("guard_line", guard_line);
     }
 }

@@ -8,10 +8,12 @@
 //! datapath ── one instance of the eBPF object for each namespace, its rules, their leases
 //!    ├── holding ── the devices that make packets wait: relay (TAP), netem (veth pair)
 //!    └── netlink, traffic_control, link, namespace
+//! control_group ── processes that are paused or throttled, and the guard that undoes it
 //! process ── the members of a lab        probe ── what this kernel can do        residue ── what is left over
 //! ```
 
 pub mod clock;
+pub mod control_group;
 pub mod datapath;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -4,7 +4,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     time::Duration,
@@ -21,6 +24,7 @@ pub use rustix::process::Signal;
 
 use crate::{
     clock,
+    control_group::own,
     namespace::{Namespace, NamespaceError},
 };
 
@@ -72,6 +76,9 @@ pub struct ProcessPlan {
     pub working_directory: PathBuf,
     /// The file to which what it says is appended.
     pub log: PathBuf,
+    /// The directories of the control groups that it starts in; one that is not there, or does not take it, is passed
+    /// over.
+    pub control_groups: Vec<PathBuf>,
 }
 
 /// A process by number and time of birth.
@@ -95,8 +102,10 @@ impl SpawnedProcess {
     /// not for it), with nothing to read and all output in its log.
     pub fn spawn(namespace: &Namespace, plan: &ProcessPlan) -> Result<Self, ProcessError> {
         let (output, errors) = open_log(plan)?;
+        let mut command = command(plan);
+        begin_in(open_groups(plan), &mut command);
         // A child inherits the namespace of the thread that makes it.
-        let child = namespace.run(|| command(plan).stdout(output).stderr(errors).spawn())?;
+        let child = namespace.run(|| command.stdout(output).stderr(errors).spawn())?;
         let child = child.map_err(|source| ProcessError::Start { program: plan.program.clone(), source })?;
         // It is not waited for yet, so even one that has ended already can still be looked at.
         let identity = ProcessIdentity::of(child.id())?;
@@ -201,6 +210,28 @@ fn command(plan: &ProcessPlan) -> Command {
     command.args(&plan.arguments).envs(plan.environment.iter().cloned());
     command.current_dir(&plan.working_directory).stdin(Stdio::null()).process_group(0);
     command
+}
+
+fn open_groups(plan: &ProcessPlan) -> Vec<File> {
+    plan.control_groups.iter().filter_map(|directory| own::open(directory).ok()).collect()
+}
+
+/// Has a child put itself into control groups before it becomes what it is to be, so that nothing of it is outside. A
+/// group that does not take it is passed over: without one a process runs as well.
+fn begin_in(groups: Vec<File>, command: &mut Command) {
+    if groups.is_empty() {
+        return;
+    }
+    let enter = move || {
+        for group in &groups {
+            // Whoever writes 0 means itself.
+            let _ = rustix::io::write(group.as_fd(), b"0");
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec the closure makes system calls on open files only; it takes no lock and does not
+    // allocate.
+    unsafe { command.pre_exec(enter) };
 }
 
 pub(crate) struct Stat {

@@ -139,6 +139,7 @@ fn output_in(namespace: &Namespace, program: &str, arguments: &[&str]) -> Option
         environment: Vec::new(),
         working_directory: std::env::temp_dir(),
         log: log.clone(),
+        control_groups: Vec::new(),
     };
     let process = SpawnedProcess::spawn(namespace, &plan);
     let status = process.ok().map(|mut process| {

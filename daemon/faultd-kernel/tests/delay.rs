@@ -201,6 +201,7 @@ fn ping(hosts: &VethPairHosts, log: &std::path::Path) -> Option<f64> {
         environment: Vec::new(),
         working_directory: std::env::temp_dir(),
         log: log.to_owned(),
+        control_groups: Vec::new(),
     };
     let mut process = SpawnedProcess::spawn(&hosts.left.namespace, &plan).ok()?;
     assert!(process.identity().wait_until_ended(Duration::from_secs(20)).expect("waited"));

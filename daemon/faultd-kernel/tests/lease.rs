@@ -97,6 +97,7 @@ impl StandIn {
             environment: settings.map(|(name, value)| (name.to_owned(), value)).to_vec(),
             working_directory: std::env::current_dir().expect("here"),
             log: log.clone(),
+            control_groups: Vec::new(),
         };
         let here = Namespace::current().expect("here");
         let process = SpawnedProcess::spawn(&here, &plan).expect("the stand-in started");

@@ -115,5 +115,6 @@ fn shell(script: &str, log: &Path) -> ProcessPlan {
         environment: Vec::new(),
         working_directory: std::env::temp_dir(),
         log: log.to_owned(),
+        control_groups: Vec::new(),
     }
 }

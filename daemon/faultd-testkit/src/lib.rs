@@ -17,6 +17,7 @@ pub mod measure;
 pub mod rules;
 pub mod seeds;
 pub mod snapshot;
+pub mod spinning;
 pub mod traces;
 
 use std::{

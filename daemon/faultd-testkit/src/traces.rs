@@ -4,11 +4,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
     time::{Duration, Instant},
 };
 
 use aya::programs::tc::{SchedClassifier, TcAttachType};
 use faultd_kernel::{
+    control_group::own,
     datapath::InterfaceReference,
     link, namespace,
     namespace::Namespace,
@@ -24,7 +26,7 @@ const MEMORY_DIRECTORY: &str = "/dev/shm";
 pub struct Traces(pub BTreeSet<String>);
 
 impl Traces {
-    /// Namespaces, processes and data of these labs.
+    /// Namespaces, processes, data and control groups of these labs.
     pub fn of_labs(labs: &[String]) -> Self {
         let is_ours = |name: &String| labs.iter().any(|lab| is_of_lab(lab, name));
         let namespaces = namespace::list_named().into_iter().filter(is_ours);
@@ -32,6 +34,8 @@ impl Traces {
         let data = names_in(MEMORY_DIRECTORY).into_iter().filter(is_ours);
         things.extend(data.map(|name| format!("data {name}")));
         things.extend(labs.iter().flat_map(|lab| processes_of_lab(lab)));
+        let groups = own::all().into_iter().filter(|group| labs.iter().any(|lab| is_in_lab(group, lab)));
+        things.extend(groups.map(|group| format!("control group {}", group.display())));
         Self(things)
     }
 
@@ -76,7 +80,14 @@ pub fn remove_labs(labs: &[String]) {
             let _ = namespace::remove_named(&name);
         }
         let _ = fs::remove_dir_all(format!("{MEMORY_DIRECTORY}/faultd-{lab}"));
+        for group in own::all().into_iter().filter(|group| is_in_lab(group, lab)) {
+            let _ = own::remove(&group);
+        }
     }
+}
+
+fn is_in_lab(group: &Path, lab: &str) -> bool {
+    group.ancestors().any(|part| part.ends_with(format!("faultd/{lab}")))
 }
 
 /// Namespaces and directories of a lab are named alike.

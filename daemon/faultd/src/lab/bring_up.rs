@@ -8,7 +8,7 @@ use std::{
 };
 
 use faultd_api::lab::{LabRequest, LabStatus};
-use faultd_kernel::namespace;
+use faultd_kernel::{control_group::own, namespace};
 use faultd_plugin_host::Role;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -96,6 +96,7 @@ impl Labs {
                 make_directory(directory)?;
             }
             keep_old_log(&of_record.log);
+            hosts::make_control_groups(of_record);
             let data = record.data_directory.join(&member.name);
             let directories = Directories { data: &data, folder };
             let install = description.install.as_deref();
@@ -148,6 +149,7 @@ impl Labs {
             namespace: format!("faultd-{name}-{}", member.name),
             process: None,
             log: self.shared.logs_directory.join(name).join(format!("{}.log", member.name)),
+            control_groups: own::directories_of(&own::path_of(name, &member.name)),
         });
         LabRecord {
             name: name.clone(),

@@ -16,6 +16,7 @@
 use std::{fs, io, thread, time::Duration};
 
 use faultd_kernel::{
+    control_group::own,
     link,
     namespace::{self, Namespace},
     process::{ProcessError, ProcessIdentity, ProcessPlan, SpawnedProcess},
@@ -67,6 +68,16 @@ fn build_host(
     Ok(())
 }
 
+/// Makes the groups in which a member is alone, so that it can be paused. Without them it runs as well.
+pub(super) fn make_control_groups(of_record: &MemberRecord) {
+    for directory in &of_record.control_groups {
+        if let Err(error) = own::create(directory) {
+            let (member, directory) = (of_record.name.as_str(), directory.display());
+            tracing::warn!(member, %directory, %error, "no control group: the member cannot be paused or throttled");
+        }
+    }
+}
+
 /// Starts a member's process on its host, its output going to its log.
 pub(super) fn start_member(
     member: &MemberDescription,
@@ -86,6 +97,7 @@ pub(super) fn start_member(
         environment: Vec::new(),
         working_directory: data.to_owned(),
         log: of_record.log.clone(),
+        control_groups: of_record.control_groups.clone(),
     };
     let not_started = |error: ProcessError| LabError::Start {
         member: member.name.clone(),
@@ -133,10 +145,15 @@ pub(super) fn tear_down(record: &LabRecord) -> Vec<String> {
     if !record.served {
         // A daemon that was killed may have started a member and not written that down.
         processes.extend(record.members.iter().flat_map(|member| processes_in(&member.namespace)));
-        processes.sort_by_key(|process| process.pid);
-        processes.dedup();
     }
+    let groups = || record.members.iter().flat_map(|member| &member.control_groups);
+    processes.extend(groups().flat_map(|directory| processes_in_group(directory)));
+    processes.sort_by_key(|process| process.pid);
+    processes.dedup();
     end_processes(&processes, &mut failures);
+    failures.extend(groups().filter_map(|directory| {
+        own::remove(directory).err().map(|error| format!("{}: {error}", directory.display()))
+    }));
     // The veth pairs and the bridge go with their namespaces; the members' first, so that the
     // switch's namespace is not kept alive by a pair that is still being taken apart.
     let names = record.members.iter().map(|member| member.namespace.as_str());
@@ -159,6 +176,11 @@ pub(crate) fn processes_in(namespace_name: &str) -> Vec<ProcessIdentity> {
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     let inside = pids.filter(|pid| Namespace::of_process(*pid).is_ok_and(|of_process| of_process == wanted));
     inside.filter_map(|pid| ProcessIdentity::of(pid).ok()).collect()
+}
+
+/// The processes in a control group of ours.
+pub(crate) fn processes_in_group(directory: &Path) -> Vec<ProcessIdentity> {
+    own::processes_in(directory).into_iter().filter_map(|pid| ProcessIdentity::of(pid).ok()).collect()
 }
 
 fn end_processes(processes: &[ProcessIdentity], failures: &mut Vec<String>) {

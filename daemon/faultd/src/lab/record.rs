@@ -40,6 +40,9 @@ pub struct MemberRecord {
     pub process: Option<RecordedProcess>,
     /// The file with everything that it printed.
     pub log: PathBuf,
+    /// The directories of its control groups, in each hierarchy that is of use.
+    #[serde(default)]
+    pub control_groups: Vec<PathBuf>,
 }
 
 /// A process that cannot be mistaken for a later one with the same id.
@@ -149,6 +152,7 @@ mod tests {
                 namespace: "faultd-etcd-etcd0".into(),
                 process: Some(RecordedProcess { pid: 42, start_time: 4242 }),
                 log: "/tmp/log".into(),
+                control_groups: vec!["/sys/fs/cgroup/faultd/etcd/etcd0".into()],
             }],
             data_directory: "/dev/shm/faultd-etcd".into(),
             served: true,
