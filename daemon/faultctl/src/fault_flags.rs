@@ -7,13 +7,15 @@ use faultd_api::{
     fault::{Backend, Direction, FaultRequest},
     quantities::{QuantityError, parse_packets, parse_ports, parse_rate, parse_size},
     shape::{CorruptKind, Distribution, FaultShape, GilbertElliott, Unit},
-    units::{nanoseconds, parse_delay, parse_share},
+    units::{nanoseconds, parse_delay, parse_duration, parse_share},
 };
 
 use crate::{
     command_error::CommandError,
     fault_files::{read_delays, read_trace},
-    flag_values::{parse_channel, parse_correlation, parse_count, parse_priority, parse_seed, parse_word},
+    flag_values::{
+        parse_channel, parse_correlation, parse_count, parse_cpus, parse_priority, parse_seed, parse_word,
+    },
 };
 
 /// Kind, parameters, packets and the way a fault is carried out.
@@ -82,6 +84,15 @@ pub(crate) struct FaultFlags {
     /// What can wait; more is dropped [default: 50 ms worth, at least 64 KiB].
     #[arg(long, value_name = "SIZE", value_parser = parse_size, allow_hyphen_values = true)]
     queue: Option<u64>,
+    /// Pauses the target's processes for so long, each time: 200ms. A fault of its own, not on packets.
+    #[arg(long, value_name = "DURATION", value_parser = parse_delay, allow_hyphen_values = true, conflicts_with_all = ["cpus", "direction"])]
+    pause: Option<Duration>,
+    /// From the begin of one pause to that of the next: 1s [default: one pause alone].
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
+    pause_every: Option<Duration>,
+    /// Lets the target's processes use so many processors together: 0.2. A fault of its own, not on packets.
+    #[arg(long, value_name = "COUNT", value_parser = parse_cpus, allow_hyphen_values = true, conflicts_with = "direction")]
+    cpus: Option<f64>,
     /// What shares count: wire packets, or the larger ones of the kernel (skb) [default: wire].
     #[arg(long, value_parser = parse_word::<Unit>)]
     unit: Option<Unit>,
@@ -124,6 +135,18 @@ impl FaultFlags {
             || self.duplicate.is_some()
             || self.corrupt.is_some()
             || self.rate.is_some()
+            || self.pause.is_some()
+            || self.cpus.is_some()
+    }
+
+    /// The pause in nanoseconds.
+    pub(crate) fn pause_ns(&self) -> Option<u64> {
+        self.pause.map(nanoseconds)
+    }
+
+    /// Processors that may be used.
+    pub(crate) fn cpus(&self) -> Option<f64> {
+        self.cpus
     }
 
     /// The delay in nanoseconds.
@@ -193,6 +216,9 @@ impl FaultFlags {
             protocol: self.proto.clone().or(before.protocol),
             neighbours: self.include_neighbours || before.neighbours,
             priority: self.priority.unwrap_or(before.priority),
+            pause_ns: self.pause_ns().or(before.pause_ns),
+            pause_every_ns: self.pause_every.map(nanoseconds).or(before.pause_every_ns),
+            cpus: self.cpus.or(before.cpus),
         })
     }
 }

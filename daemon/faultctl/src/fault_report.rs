@@ -5,28 +5,38 @@ use faultd_api::{
     units::{duration_text, share_text},
 };
 
-use crate::output::table;
+use crate::{output::table, process_report};
 
 /// The report for people.
 pub(crate) fn text(fault: &FaultStatus) -> String {
     let mut lines = vec![
-        ["fault".to_owned(), format!("{} on {} ({})", fault.id, fault.target, fault.direction.text())],
+        ["fault".to_owned(), format!("{} on {}{}", fault.id, fault.target, direction_text(fault))],
         ["asked for".to_owned(), fault.text.clone()],
         ["state".to_owned(), fault.state.clone()],
         ["carried out by".to_owned(), format!("{} ({})", fault.backend, fault.backend_reason)],
-        ["interface".to_owned(), fault.interface.clone()],
-        ["seed".to_owned(), fault.seed.to_string()],
     ];
+    if fault.processes.is_none() {
+        lines.push(["interface".to_owned(), fault.interface.clone()]);
+        lines.push(["seed".to_owned(), fault.seed.to_string()]);
+    }
     lines.extend(fault.network.iter().map(|network| ["network".to_owned(), network.clone()]));
     let followed = Some(fault.follows).filter(|follows| *follows > 0);
     lines.extend(followed.map(|follows| ["followed its container".to_owned(), times_text(follows)]));
     lines.extend(fault.peers.iter().map(|peer| ["peer".to_owned(), peer.clone()]));
     lines.extend(fault.onset_ns.map(|onset| {
-        ["first packet affected".to_owned(), format!("{} after the request", duration_text(onset))]
+        let what = if fault.processes.is_some() { "first stood still" } else { "first packet affected" };
+        [what.to_owned(), format!("{} after the request", duration_text(onset))]
     }));
-    lines.extend(delay_lines(fault));
-    lines.extend(packet_lines(fault));
+    lines.extend(process_report::lines(fault));
+    if fault.processes.is_none() {
+        lines.extend(delay_lines(fault));
+        lines.extend(packet_lines(fault));
+    }
     table(["WHAT", "VALUE"], lines)
+}
+
+fn direction_text(fault: &FaultStatus) -> String {
+    fault.direction.map_or(String::new(), |direction| format!(" ({})", direction.text()))
 }
 
 fn times_text(times: u64) -> String {

@@ -41,6 +41,17 @@ pub(crate) struct NotAPriority(String);
 #[error("'{0}' is no number of operations a second: write one of more than 0, as in 500")]
 pub(crate) struct NotARate(String);
 
+/// A text that is no number of processors.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("'{0}' is no number of processors: write one of at least 0.01, as in 0.2")]
+pub(crate) struct NotCpus(String);
+
+/// A number of processors; how few or many can be is for the daemon to say.
+pub(crate) fn parse_cpus(text: &str) -> Result<f64, NotCpus> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| NotCpus(text.to_owned()))
+}
+
 /// A text that is no setting.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("'{0}' is no setting: write NAME=VALUE, as in period=2s")]

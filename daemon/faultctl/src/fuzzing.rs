@@ -7,8 +7,8 @@ use crate::{
     connection::BusAddress,
     fault_files::{delays_of, trace_of},
     flag_values::{
-        parse_channel, parse_correlation, parse_count, parse_duration_or_zero, parse_priority, parse_seed,
-        parse_word,
+        parse_channel, parse_correlation, parse_count, parse_cpus, parse_duration_or_zero, parse_priority,
+        parse_seed, parse_word,
     },
 };
 
@@ -41,10 +41,11 @@ pub fn flag_value(bytes: &[u8]) -> bool {
         assert!(ratios.iter().all(|ratio| (0.0..=1.0).contains(ratio)), "{channel:?}");
     });
     let correlation = parse_correlation(text).map(|number| assert!((0.0..1.0).contains(&number)));
+    let cpus = parse_cpus(text).map(|cpus| assert!(cpus.is_finite() && cpus > 0.0, "{cpus}"));
     let numbers = parse_count(text).is_ok() || parse_seed(text).is_ok() || parse_priority(text).is_ok();
     let words = parse_word::<Direction>(text).is_ok() || parse_word::<Distribution>(text).is_ok();
     let others = parse_duration_or_zero(text).is_ok() || text.parse::<BusAddress>().is_ok();
-    channel.is_ok() || correlation.is_ok() || numbers || words || others
+    channel.is_ok() || correlation.is_ok() || cpus.is_ok() || numbers || words || others
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ mod load_command;
 mod output;
 mod outputs_directory;
 mod plugin_project;
+mod process_report;
 mod progress;
 mod run_flags;
 mod search_flags;

@@ -232,6 +232,11 @@ mod tests {
     fn a_label_is_made_of_target_and_fault() {
         assert_eq!(request("--target leader --delay 100ms").unwrap().label, "leader_delay100ms");
         assert_eq!(request("--target follower:other --loss 1%").unwrap().label, "follower-other_loss1");
+        let pauses = request("--target leader --pause 100ms --pause-every 500ms").unwrap();
+        assert_eq!(pauses.label, "leader_pause100ms");
+        let shape = (pauses.shape.pause_ns, pauses.shape.pause_every_ns);
+        assert_eq!(shape, (Some(100_000_000), Some(500_000_000)));
+        assert_eq!(request("--target leader --cpus 0.2").unwrap().label, "leader_cpus0.2");
         assert_eq!(
             request("--target etcd/etcd0 --delay 1.5s --loss 0.5%").unwrap().label,
             "etcd-etcd0_delay1.5s_loss0.5"

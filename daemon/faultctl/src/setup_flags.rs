@@ -167,8 +167,11 @@ impl SetupFlags {
         };
         let delay = self.fault.delay_ns().map(|delay| format!("_delay{}", duration_text(delay)));
         let loss = self.fault.loss_ratio().map(|loss| format!("_loss{}", share_text(loss)));
-        let other = (delay.is_none() && loss.is_none()).then(|| "_other".to_owned());
-        let parts = [delay, loss, other].into_iter().flatten().collect::<String>();
+        let pause = self.fault.pause_ns().map(|pause| format!("_pause{}", duration_text(pause)));
+        let cpus = self.fault.cpus().map(|cpus| format!("_cpus{cpus}"));
+        let known = [&delay, &loss, &pause, &cpus];
+        let other = known.iter().all(|part| part.is_none()).then(|| "_other".to_owned());
+        let parts = [delay, loss, pause, cpus, other].into_iter().flatten().collect::<String>();
         let label = format!("{target}{parts}");
         label.replace(['/', ':'], "-").replace('%', "")
     }

@@ -91,7 +91,7 @@ pub struct FaultStatus {
     /// The network of the container whose packets are concerned; all when missing.
     #[serde(default)]
     pub network: Option<String>,
-    /// What it does, in one word each: `delay`, `loss`, `delay+loss`, `rate` ...
+    /// What it does, in one word each: `delay`, `loss`, `delay+loss`, `rate`, `pause`, `cpu` ...
     pub kind: String,
     /// What it does to which packets, in words: `delay 100ms, loss 5% to etcd1`.
     pub text: String,
@@ -106,13 +106,14 @@ pub struct FaultStatus {
     /// `web: 172.17.0.2`.
     #[serde(default)]
     pub peers: Vec<String>,
-    /// Packets concerned.
-    pub direction: Direction,
-    /// How it is carried out: `ebpf`, `edt`, `netem`, `relay` or a combination.
+    /// Packets concerned; nothing for a fault on processes.
+    #[serde(default)]
+    pub direction: Option<Direction>,
+    /// How it is carried out: `ebpf`, `edt`, `netem`, `relay` or a combination; `cgroup` for a fault on processes.
     pub backend: String,
     /// Why that backend.
     pub backend_reason: String,
-    /// The interface (or interfaces) whose packets are concerned.
+    /// The interface (or interfaces) whose packets are concerned; empty for a fault on processes.
     pub interface: String,
     /// Seed of the loss pattern.
     pub seed: u64,
@@ -120,19 +121,53 @@ pub struct FaultStatus {
     pub run: Option<String>,
     /// Time left, in nanoseconds; nothing for a fault without an end of its own.
     pub remaining_ns: Option<u64>,
-    /// `effective` once packets matched, `ineffective` before, `degraded` when packets were lost that
-    /// nobody asked to lose or were held much longer than asked, `away` while the container that it is on does
-    /// not run, `gone` when the interface of another target has disappeared and the rule with it.
+    /// `effective` once packets matched, or processes stood still or used their share up; `ineffective` before;
+    /// `degraded` when packets were lost that nobody asked to lose or were held much longer than asked, or pauses were
+    /// not confirmed; `away` while the container that it is on does not run; `gone` when the interface or the control
+    /// group of another target has disappeared and the fault with it, or what guards a fault on processes has ended.
     pub state: String,
     /// How many times it followed its container to other interfaces.
     #[serde(default)]
     pub follows: u64,
-    /// How long after the request the first packet was affected, in nanoseconds.
+    /// How long after the request the first packet was affected, or the first pause confirmed or period cut short, in
+    /// nanoseconds.
     pub onset_ns: Option<u64>,
     /// How long packets were really held; nothing where none was.
     pub held: Option<HeldTimes>,
     /// What the programs counted.
     pub packets: PacketCounts,
+    /// What was measured of a fault on processes.
+    #[serde(default)]
+    pub processes: Option<ProcessCounts>,
+}
+
+impl FaultStatus {
+    /// The direction, empty for a fault on processes.
+    #[must_use]
+    pub fn direction_text(&self) -> &'static str {
+        self.direction.map_or("", Direction::text)
+    }
+}
+
+/// What a fault on the processes of its target did, as the kernel confirmed it. All of it counts from the begin of the
+/// fault on.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct ProcessCounts {
+    /// The control group, with the version of its hierarchy: `/docker/3f2a9c (cgroup v2)`.
+    pub group: String,
+    /// Pauses in which all processes stood still.
+    pub pauses: u64,
+    /// For how long they did in all, in nanoseconds.
+    pub paused_ns: u64,
+    /// Pauses that were ended because the kernel did not confirm that all processes stood still.
+    pub unconfirmed_pauses: u64,
+    /// Periods in which the processes had something to run.
+    pub periods: u64,
+    /// Those in which they used up their share of the processors.
+    pub throttled_periods: u64,
+    /// For how long they waited because of that, over all processors, in nanoseconds.
+    pub throttled_ns: u64,
 }
 
 /// How long packets were really held, measured in the kernel on a sample of them. Nanoseconds;

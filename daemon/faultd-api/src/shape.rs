@@ -128,19 +128,36 @@ pub struct FaultShape {
     /// Of faults that fit a packet, the one with the lowest number acts.
     #[serde(skip_serializing_if = "is_default")]
     pub priority: u32,
+    /// How long the target's processes stand still each time, in nanoseconds. A fault on processes has nothing of
+    /// one on packets, and the other way round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_ns: Option<u64>,
+    /// From the begin of one pause to that of the next, in nanoseconds; one pause alone when missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause_every_ns: Option<u64>,
+    /// Processors that the target's processes may use together: 0.2 is a fifth of one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpus: Option<f64>,
 }
 
 impl FaultShape {
-    /// Whether it does anything to packets, and not only selects them.
+    /// Whether it does anything, and not only selects packets.
     #[must_use]
     pub fn has_effect(&self) -> bool {
-        self.rate_bytes_per_second.is_some()
+        self.is_on_processes()
+            || self.rate_bytes_per_second.is_some()
             || self.duplicate_ratio.is_some()
             || self.corrupt_ratio.is_some()
             || self.loss_gilbert_elliott.is_some()
             || self.loss_every.is_some()
             || self.loss_packets.is_some()
             || !self.delay_table_ms.is_empty()
+    }
+
+    /// Whether it is about the processes of the target, and not about its packets.
+    #[must_use]
+    pub fn is_on_processes(&self) -> bool {
+        self.pause_ns.is_some() || self.pause_every_ns.is_some() || self.cpus.is_some()
     }
 
     /// Whether nothing is asked for.
@@ -179,6 +196,8 @@ mod tests {
             to: vec!["etcd1:2380".into()],
             priority: 3,
             unit: Unit::Skb,
+            pause_ns: Some(200_000_000),
+            cpus: Some(0.25),
             ..FaultShape::default()
         };
         let travelled = dictionary::decode::<FaultShape>(dictionary::encode(&shape).unwrap());

@@ -136,6 +136,8 @@ fn a_shape() -> impl Strategy<Value = FaultShape> {
         duplicate_ratio: losses.0,
         loss_every: losses.1,
         loss_packets: losses.2,
+        pause_ns: delays.0,
+        cpus: losses.0,
         to,
         port,
         priority,

@@ -134,14 +134,40 @@ pub struct Member {
 pub struct FaultRecord {
     /// The target as asked for: a role, or a member's name.
     pub target: String,
-    /// `egress` leaves the target, `ingress` enters it, or `both`.
+    /// `egress` leaves the target, `ingress` enters it, or `both`; empty for a fault on processes.
     pub direction: String,
     /// Added to each packet, 0 for no delay.
     pub delay_ns: u64,
     /// Share of packets that are dropped, 0 to 1.
     pub loss_ratio: f64,
+    /// What is done to the processes of the target; none for a fault on packets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_processes: Option<ProcessFaultRecord>,
     /// What it was resolved to at the moment of injection; none if that moment never came.
     pub resolved: Option<ResolvedFault>,
+}
+
+/// A fault on processes as it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessFaultRecord {
+    /// How long the processes stand still each time.
+    pub pause_ns: Option<u64>,
+    /// From the begin of one pause to that of the next; none for one alone.
+    pub pause_every_ns: Option<u64>,
+    /// Processors that they may use together.
+    pub cpus: Option<f64>,
+}
+
+impl ProcessFaultRecord {
+    fn in_words(&self) -> Option<String> {
+        let words = |nanoseconds| duration_in_words(Duration::from_nanos(nanoseconds));
+        let pause = self.pause_ns.map(|length| match self.pause_every_ns {
+            Some(every) => format!("pause {} every {}", words(length), words(every)),
+            None => format!("pause {} once", words(length)),
+        });
+        pause.or_else(|| self.cpus.map(|cpus| format!("{} CPUs", round(cpus))))
+    }
 }
 
 /// What a fault was resolved to.
@@ -181,7 +207,8 @@ impl FaultRecord {
         let delay = Duration::from_nanos(self.delay_ns);
         let delay = (!delay.is_zero()).then(|| format!("delay {}", duration_in_words(delay)));
         let loss = (self.loss_ratio > 0.0).then(|| format!("loss {} %", round(self.loss_ratio * 100.0)));
-        let kinds: Vec<String> = delay.into_iter().chain(loss).collect();
+        let on_processes = self.on_processes.as_ref().and_then(ProcessFaultRecord::in_words);
+        let kinds: Vec<String> = delay.into_iter().chain(loss).chain(on_processes).collect();
         if kinds.is_empty() { "no effect".to_owned() } else { kinds.join(", ") }
     }
 
@@ -205,7 +232,9 @@ impl Metadata {
     #[must_use]
     pub fn faults_in_words(&self) -> String {
         let in_words = |fault: &FaultRecord| {
-            format!("{} on {}, {}", fault.kind_in_words(), fault.target_in_words(), fault.direction)
+            let direction =
+                if fault.direction.is_empty() { String::new() } else { format!(", {}", fault.direction) };
+            format!("{} on {}{direction}", fault.kind_in_words(), fault.target_in_words())
         };
         // A schedule may have a fault come and go: what is the same in words is said once.
         let mut faults: Vec<String> = Vec::new();
@@ -380,6 +409,7 @@ pub(crate) mod tests {
                 direction: "egress".into(),
                 delay_ns: 100_000_000,
                 loss_ratio: 0.0,
+                on_processes: None,
                 resolved: Some(ResolvedFault {
                     fault: "f1".into(),
                     target: "etcd2".into(),
@@ -454,6 +484,16 @@ host          Linux 6.18.0, 2 CPUs (limit 1.5), 8 GiB of memory, data on ext4
         assert_eq!(fault.kind_in_words(), "delay 1.5 ms, loss 7 %");
         (fault.delay_ns, fault.loss_ratio) = (100_000, 0.0);
         assert_eq!(fault.kind_in_words(), "delay 100 us");
+        (fault.delay_ns, fault.direction) = (0, String::new());
+        fault.on_processes = Some(ProcessFaultRecord {
+            pause_ns: Some(200_000_000),
+            pause_every_ns: Some(1_000_000_000),
+            cpus: None,
+        });
+        assert_eq!(metadata.faults_in_words(), "pause 200 ms every 1 s on leader (etcd2)");
+        let fault = &mut metadata.faults[0];
+        fault.on_processes = Some(ProcessFaultRecord { cpus: Some(0.25), ..ProcessFaultRecord::default() });
+        assert_eq!(fault.kind_in_words(), "0.25 CPUs");
         fault.target = "etcd2".into();
         assert_eq!(fault.target_in_words(), "etcd2 (leader)");
         fault.resolved = None;

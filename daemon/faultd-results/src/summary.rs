@@ -65,6 +65,9 @@ pub struct Summary {
     pub fault_window: Option<FaultWindow>,
     /// What the kernel counted for each rule: the proof that the fault was there.
     pub rules: Vec<RuleProof>,
+    /// What the kernel confirmed of each fault on processes: the proof that it was there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessProof>,
     /// What the schedule has found out, such as where a danger zone begins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
@@ -164,6 +167,29 @@ pub struct RuleProof {
     pub unintended: u64,
 }
 
+/// What the kernel confirmed of one fault on processes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessProof {
+    /// The engine's name for the fault.
+    pub fault: String,
+    /// The resolved target.
+    pub target: String,
+    /// `pause` or `cpu`.
+    pub kind: String,
+    /// Pauses in which all processes stood still.
+    pub pauses: u64,
+    /// For how long they did in all, in seconds.
+    pub paused_s: f64,
+    /// Pauses that were not confirmed.
+    pub unconfirmed_pauses: u64,
+    /// Periods in which the processes had something to run.
+    pub periods: u64,
+    /// Those in which they used up their share of the processors.
+    pub throttled_periods: u64,
+    /// For how long they waited because of that, over all processors, in seconds.
+    pub throttled_s: f64,
+}
+
 /// What a summary is made from.
 #[derive(Clone, Debug)]
 pub struct Measurement<'a> {
@@ -200,6 +226,7 @@ impl Summary {
             fault_window,
             rules,
             findings,
+            processes: Vec::new(),
             leader_changes: Vec::new(),
         }
     }

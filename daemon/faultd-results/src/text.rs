@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     metadata::Metadata,
     phase::Phase,
-    summary::{Finding, PhaseSummary, Status, Summary},
+    summary::{Finding, PhaseSummary, ProcessProof, Status, Summary},
     timeseries::LatencyMilliseconds,
 };
 
@@ -33,6 +33,9 @@ pub fn summary(metadata: &Metadata, summary: &Summary, folder: &str) -> String {
     phase_table(&mut text, summary);
     text.push('\n');
     effect_lines(&mut text, summary);
+    for proof in &summary.processes {
+        line(&mut text, "measured", &process_proof(proof));
+    }
     if let Some(changes) = leader_changes(summary) {
         line(&mut text, "leader", &changes);
     }
@@ -40,6 +43,29 @@ pub fn summary(metadata: &Metadata, summary: &Summary, folder: &str) -> String {
         line(&mut text, "found", &finding(found));
     }
     text
+}
+
+/// What was measured of a fault on processes, such as `20 pauses, 4.01 s in all, on etcd/etcd1`.
+fn process_proof(proof: &ProcessProof) -> String {
+    let ProcessProof {
+        target,
+        pauses,
+        paused_s,
+        unconfirmed_pauses,
+        periods,
+        throttled_periods,
+        throttled_s,
+        ..
+    } = proof;
+    if proof.kind == "pause" {
+        let pause = if *pauses == 1 { "pause" } else { "pauses" };
+        let unconfirmed = match unconfirmed_pauses {
+            0 => String::new(),
+            count => format!(" ({count} more were not confirmed)"),
+        };
+        return format!("{pauses} {pause}, {paused_s:.2} s in all, on {target}{unconfirmed}");
+    }
+    format!("held back in {throttled_periods} of {periods} periods, {throttled_s:.2} s in all, on {target}")
 }
 
 /// Who came to lead and when: `etcd2 from 21.5 s, etcd0 from 40.0 s`, the first few of many.
@@ -252,6 +278,42 @@ leader_delay100_mid: done
         assert!(text.contains("  fault        no fault\n"), "{text}");
         assert!(text.ends_with("       0        0\n\n  degradation  no fault\n"), "{text}");
         assert!(!text.contains("during") && !text.contains("backend"), "{text}");
+    }
+
+    #[test]
+    fn what_was_measured_of_processes_is_told() {
+        let proof = ProcessProof {
+            fault: "f1".into(),
+            target: "etcd/etcd2".into(),
+            kind: "pause".into(),
+            pauses: 20,
+            paused_s: 4.012,
+            unconfirmed_pauses: 0,
+            periods: 0,
+            throttled_periods: 0,
+            throttled_s: 0.0,
+        };
+        let mut measured = measured(&[(Baseline, 5), (Injection, 1)], Some(WINDOW));
+        let cpu = ProcessProof {
+            kind: "cpu".into(),
+            periods: 90,
+            throttled_periods: 80,
+            throttled_s: 6.5,
+            ..proof.clone()
+        };
+        measured.processes = vec![ProcessProof { unconfirmed_pauses: 2, ..proof.clone() }, proof, cpu];
+        let text = summary(&slow_leader(), &measured, "x");
+        assert!(
+            text.contains(
+                "  measured     20 pauses, 4.01 s in all, on etcd/etcd2 (2 more were not confirmed)\n"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("  measured     20 pauses, 4.01 s in all, on etcd/etcd2\n"), "{text}");
+        assert!(
+            text.contains("  measured     held back in 80 of 90 periods, 6.50 s in all, on etcd/etcd2\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -251,6 +251,7 @@ mod tests {
                 addresses: Vec::new(),
                 shares_host: false,
                 container: None,
+                processes: None,
             },
         };
         Cluster {

@@ -7,6 +7,7 @@ use faultd_api::{
     fault::Backend,
 };
 use faultd_kernel::{
+    control_group::{self, Controller},
     datapath::{Corrupt, CorruptKind, Delay, Distribution, Effects, Jitter, Rate},
     probe::{Capabilities, Support},
 };
@@ -37,6 +38,7 @@ impl Doctor {
     /// The report, with what is left over now.
     pub async fn report(&self) -> DoctorReport {
         let mut checks = kernel_checks(&self.capabilities);
+        checks.extend(Controller::ALL.map(process_check));
         checks.push(self.engine_check().await);
         DoctorReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -68,6 +70,19 @@ fn kernel_checks(host: &Capabilities) -> Vec<Check> {
         ("btf", &host.btf, "types of the kernel"),
     ];
     probed.into_iter().map(|(name, support, purpose)| check(name, support, purpose)).collect()
+}
+
+/// What faults on processes need.
+fn process_check(controller: Controller) -> Check {
+    let purpose = match controller {
+        Controller::Freezer => "pauses processes",
+        Controller::Cpu => "holds processes to a share of the processors",
+    };
+    let (state, detail) = match control_group::availability(controller) {
+        Ok(what) => ("ok", format!("{purpose}: {what}")),
+        Err(reason) => ("missing", reason),
+    };
+    Check { name: format!("cgroup {}", controller.name()), state: state.to_owned(), detail }
 }
 
 fn check(name: &str, support: &Support, purpose: &str) -> Check {

@@ -3,7 +3,8 @@
 //!
 //! Programs attached through TCX and TAP devices are descriptors: they vanish with their process.
 //! What can stay are the devices of netem, filters at clsact (whose rules have ended by their lease),
-//! and labs, which are meant to stay.
+//! control groups that stand still or have a quota (if the guard was killed as well), and labs, which are meant to
+//! stay.
 
 use std::{
     collections::HashSet,
@@ -14,6 +15,7 @@ use std::{
 };
 
 use faultd_kernel::{
+    control_group::{self, own},
     namespace::{self, Namespace},
     process::ProcessIdentity,
     residue::{self, Residue},
@@ -53,6 +55,18 @@ impl LifeLock {
     }
 }
 
+/// Lets processes go on that a daemon on the same state has stopped or throttled, and did not live to let go, nor its
+/// guard; answers what was found, one line each.
+#[must_use]
+pub fn recover_processes(state_directory: &Path) -> Vec<String> {
+    match control_group::restore_leftovers(state_directory) {
+        Ok(leftovers) => leftovers.iter().map(ToString::to_string).collect(),
+        Err(error) => {
+            vec![format!("the journal of control groups cannot be read, and is left alone: {error}")]
+        }
+    }
+}
+
 /// Removes devices and filters that dead daemons left; answers what was found, one line each.
 #[must_use]
 pub fn recover(lock: &LifeLock) -> Vec<String> {
@@ -79,16 +93,18 @@ pub fn find(labs: &Labs) -> Vec<String> {
 ///
 /// # Errors
 /// When another faultd lives, or the lock cannot be taken.
-pub fn clean_up_everything() -> io::Result<Vec<String>> {
+pub fn clean_up_everything(state_directory: &Path) -> io::Result<Vec<String>> {
     let lock = LifeLock::take()?;
     if !lock.alone() {
         return Err(io::Error::other("another faultd runs: stop it first, it cleans up by itself"));
     }
-    let mut report = recover(&lock);
+    let mut report = recover_processes(state_directory);
+    report.extend(recover(&lock));
     for name in namespaces_of_labs() {
         report.extend(end_processes_in(&name));
         report.push(remove(&Residue::Namespace { name }));
     }
+    report.extend(own::all().iter().flat_map(|directory| remove_group(directory)));
     report.extend(memory_directories().into_iter().map(|path| match fs::remove_dir_all(&path) {
         Ok(()) => format!("{}: removed", path.display()),
         Err(error) => format!("{}: {error}", path.display()),
@@ -125,13 +141,31 @@ fn namespaces_of_labs() -> Vec<String> {
     namespace::list_named().into_iter().filter(|name| name.starts_with(prefix)).collect()
 }
 
+/// A group of ours, with the processes that are still in it.
+fn remove_group(directory: &Path) -> Vec<String> {
+    let mut report: Vec<String> = lab::processes_in_group(directory)
+        .into_iter()
+        .map(|process| ended(process, &directory.display().to_string()))
+        .collect();
+    report.extend(match own::remove(directory) {
+        // The groups around one that is removed go with it.
+        Ok(()) if !directory.exists() => Some(format!("control group {}: removed", directory.display())),
+        Ok(()) => None,
+        Err(error) => Some(format!("control group {}: {error}", directory.display())),
+    });
+    report
+}
+
 /// A namespace with processes in it would live on without its name.
 fn end_processes_in(name: &str) -> Vec<String> {
-    let end = |process: ProcessIdentity| match process.stop(TERMINATION_GRACE) {
-        Ok(()) => format!("process {} in {name}: ended", process.pid),
-        Err(error) => format!("process {} in {name}: {error}", process.pid),
-    };
-    lab::processes_in(name).into_iter().map(end).collect()
+    lab::processes_in(name).into_iter().map(|process| ended(process, name)).collect()
+}
+
+fn ended(process: ProcessIdentity, place: &str) -> String {
+    match process.stop(TERMINATION_GRACE) {
+        Ok(()) => format!("process {} in {place}: ended", process.pid),
+        Err(error) => format!("process {} in {place}: {error}", process.pid),
+    }
 }
 
 fn memory_directories() -> Vec<PathBuf> {

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Nothing here opens netlink, a bpf descriptor or a TAP: that is `faultd-kernel`. Nothing here
-//! starts a process but the members of a lab, which `faultd-kernel` starts too.
+//! starts a process but the members of a lab and the guard of control groups, which `faultd-kernel` starts too.
 
 #![forbid(unsafe_code)]
 

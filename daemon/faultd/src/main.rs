@@ -27,6 +27,7 @@ use faultd::{
 };
 use faultd_api::names;
 use faultd_kernel::{
+    control_group::{self, GuardProgram, ProcessControl},
     datapath::Datapath,
     namespace::Namespace,
     probe::{self, Capabilities},
@@ -66,13 +67,17 @@ struct Options {
 }
 
 fn main() -> ExitCode {
+    // The guard of control groups is this program again: it has to be small, and ready at once.
+    if std::env::args_os().nth(1).is_some_and(|first| first == control_group::GUARD_FLAG) {
+        return guard();
+    }
     let options = Options::parse();
     tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let outcome = if options.cleanup { clean_up() } else { run(&options) };
+    let outcome = if options.cleanup { clean_up(&options.state_dir) } else { run(&options) };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -82,8 +87,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn clean_up() -> anyhow::Result<()> {
-    for line in leftovers::clean_up_everything().context("cannot clean up")? {
+fn guard() -> ExitCode {
+    match control_group::guard_until_unheard() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("faultd: {} is for faultd itself: {error}", control_group::GUARD_FLAG);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn clean_up(state_directory: &Path) -> anyhow::Result<()> {
+    for line in leftovers::clean_up_everything(state_directory).context("cannot clean up")? {
         println!("{line}");
     }
     Ok(())
@@ -101,7 +116,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     println!("metrics on http://{}/metrics", page.local_addr()?);
 
     let lock = LifeLock::take().context("/run/faultd.lock")?;
-    let mut recovered = leftovers::recover(&lock);
+    let mut recovered = leftovers::recover_processes(&options.state_dir);
+    recovered.extend(leftovers::recover(&lock));
     let labs = Labs::new(&options.state_dir, plugins.clone());
     recovered.extend(lab::recover(&labs).await.context("the records of labs cannot be read")?);
     for line in &recovered {
@@ -109,7 +125,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     }
 
     let metrics = Metrics::new()?;
-    let engine = engine::start(datapath(&capabilities)?, metrics.clone())?;
+    let processes = ProcessControl::new(GuardProgram::this(), &options.state_dir);
+    let engine = engine::start(datapath(&capabilities)?, processes, metrics.clone())?;
     let readiness = Readiness::new(engine.clone(), labs.clone());
     for lab in labs.names() {
         readiness.lab_is_up(&lab).await;

@@ -185,7 +185,7 @@ fn status_of(request: FaultRequest) -> FaultStatus {
         peers: Vec::new(),
         onset_ns: Some(1_000_000),
         held: None,
-        direction: request.direction,
+        direction: Some(request.direction),
         backend: "ebpf".into(),
         backend_reason: "loss needs no holding device".into(),
         interface: "veth0".into(),
@@ -195,6 +195,7 @@ fn status_of(request: FaultRequest) -> FaultStatus {
         state: "effective".into(),
         follows: 2,
         packets: PacketCounts { seen: 100, matched: 90, dropped: 4, ..PacketCounts::default() },
+        processes: None,
     }
 }
 

@@ -29,7 +29,7 @@ pub(super) fn of_backend(error: &NoBackend) -> Error {
 pub(super) fn of_engine(error: &EngineError) -> Error {
     let text = error.to_string();
     match error {
-        EngineError::Occupied { .. } => Error::Busy(text),
+        EngineError::Occupied { .. } | EngineError::SameKind { .. } => Error::Busy(text),
         EngineError::NoSuchFault(_) => Error::NotFound(text),
         EngineError::NotTheSame(_) => Error::InvalidRequest(text),
         EngineError::NotApplied { .. }
@@ -59,6 +59,7 @@ pub(super) fn of_target(error: &TargetError) -> Error {
         | TargetError::Ambiguous { .. } => Error::InvalidRequest(text),
         TargetError::Interface(InterfaceProblem::Down(_)) => Error::Failed(text),
         TargetError::Interface(_)
+        | TargetError::NoProcesses(_)
         | TargetError::Interfaces(InterfacesError::None(_))
         | TargetError::Container(ContainerError::Interfaces(InterfacesError::None(_))) => {
             Error::NotSupported(text)

@@ -100,7 +100,8 @@ impl Manager {
     /// Applies a fault; returns when the kernel has confirmed it. Keys of the request: target
     /// (s, a name or a selector that one container fits), network (s, one of the container's), delay_ns (t), loss_ratio (d, 0 to 1), shape (a{sv}: see the documentation of FaultShape),
     /// direction (s: egress, ingress, both), backend (s: auto, edt, netem, relay), hold_for_ns (t),
-    /// seed (t), detach (b). Without detach the fault ends with the caller's connection.
+    /// seed (t), detach (b). Without detach the fault ends with the caller's connection. A fault on processes has
+    /// pause_ns (t) and pause_every_ns (t), or cpus (d), in its shape, and nothing that is about packets.
     #[zbus(out_args("fault"))]
     async fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error> {
         let application = self.application(&decode(request)?).await?;

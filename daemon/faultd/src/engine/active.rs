@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use faultd_api::{fault::FaultStatus, units::nanoseconds};
-use faultd_kernel::datapath::RuleId;
 use tokio::time::Instant;
 
-use super::{handle::Application, report::FaultReport};
+use super::{carrier::Carried, handle::Application, report::FaultReport};
 use crate::target::FoundPeer;
 
 /// Whose end is the end of a fault.
@@ -27,7 +26,7 @@ pub struct Applied {
     pub status: FaultStatus,
     /// When the engine was told, on the monotonic clock.
     pub commanded_ns: u64,
-    /// When the last of its rules was in the kernel.
+    /// When the last of its rules was in the kernel, or its processes had been stopped or throttled.
     pub effective_ns: u64,
 }
 
@@ -38,7 +37,7 @@ pub struct Cleared {
     pub status: FaultStatus,
     /// When the engine was told, or noticed, that it ends.
     pub commanded_ns: u64,
-    /// When the last of its rules was out of the kernel.
+    /// When the last of its rules was out of the kernel, or its processes ran as before.
     pub cleared_ns: u64,
     /// What could not be cleaned up, one line each; the fault does not hold any more even then.
     pub failures: Vec<String>,
@@ -48,11 +47,11 @@ pub struct Cleared {
 pub(super) struct ActiveFault {
     pub(super) id: String,
     pub(super) application: Application,
-    /// As many for each interface of the target, in the order of those.
-    pub(super) rules: Vec<RuleId>,
-    /// What rules did that it has no more, because its target has moved.
+    /// What it has in the kernel.
+    pub(super) carried: Carried,
+    /// What that did which it has no more, because its target has moved.
     pub(super) kept: FaultReport,
-    /// Whether its target is away, so that it has no rules.
+    /// Whether its target is away, so that it has nothing in the kernel.
     pub(super) away: bool,
     /// How many times it followed its target.
     pub(super) follows: u64,
@@ -69,8 +68,9 @@ pub(super) struct ActiveFault {
 impl ActiveFault {
     pub(super) fn status(&self, report: &FaultReport) -> FaultStatus {
         let Application { spec, target, peers, backend, owner } = &self.application;
-        let interfaces: Vec<&str> =
-            target.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+        let is_on_packets = spec.processes.is_none();
+        let interfaces = target.interfaces.iter().filter(|_interface| is_on_packets);
+        let interfaces: Vec<&str> = interfaces.map(|interface| interface.name.as_str()).collect();
         let remaining = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         FaultStatus {
             id: self.id.clone(),
@@ -82,18 +82,21 @@ impl ActiveFault {
             loss_ratio: spec.loss.map(super::super::fault::Loss::ratio),
             shape: spec.shape.clone(),
             peers: peers.iter().map(|(name, peer)| peer_text(name, peer)).collect(),
-            direction: spec.direction,
+            direction: is_on_packets.then_some(spec.direction),
             backend: backend.name.clone(),
             backend_reason: backend.reason.clone(),
             interface: interfaces.join(","),
             seed: self.seed,
             run: if let FaultOwner::Run(run) = owner { Some(run.clone()) } else { None },
             remaining_ns: remaining.map(nanoseconds),
-            state: report.state(spec.delay.map(super::super::fault::Delay::duration)).to_owned(),
+            state: report
+                .state(spec.processes, spec.delay.map(super::super::fault::Delay::duration))
+                .to_owned(),
             follows: self.follows,
             onset_ns: report.first_affected_ns.map(|first_ns| first_ns.saturating_sub(self.commanded_ns)),
             held: report.held(),
             packets: report.packets,
+            processes: spec.processes.map(|_| report.processes.clone().unwrap_or_default().counts()),
         }
     }
 

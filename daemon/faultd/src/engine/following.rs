@@ -7,13 +7,10 @@ use tokio::sync::watch;
 use super::{
     active::ActiveFault,
     handle::{Application, FollowedContainers},
-    owner::{Owner, set_rules},
+    owner::Owner,
     port::RulePort,
 };
-use crate::{
-    error_chain,
-    target::{FollowedFault, FoundPeer, Peers},
-};
+use crate::target::{FollowedFault, FoundPeer, Part, Peers};
 
 impl<P: RulePort> Owner<P> {
     /// Tells the followers which targets and peers they are to look for, if that is not what they know.
@@ -37,7 +34,7 @@ impl<P: RulePort> Owner<P> {
         for fault in self.faults.values_mut() {
             let Some(application) = fault.application.followed(found) else { continue };
             let target = application.target.name.clone();
-            match set_rules(&mut self.port, fault, &application, fault.deadline_ns) {
+            match self.carriers.set(fault, &application, fault.deadline_ns) {
                 Ok(()) => {
                     let before = std::mem::replace(&mut fault.application, application);
                     fault.refused_to_follow = false;
@@ -47,9 +44,8 @@ impl<P: RulePort> Owner<P> {
                         tracing::info!(fault = fault.id, target, "peers have moved, the fault follows them");
                     }
                 }
-                Err(error) if !fault.refused_to_follow => {
+                Err(reason) if !fault.refused_to_follow => {
                     fault.refused_to_follow = true;
-                    let reason = error_chain(&error);
                     tracing::error!(fault = fault.id, target, reason, "the fault cannot follow its peers");
                 }
                 Err(_known) => {}
@@ -73,8 +69,7 @@ fn followed(fault: &ActiveFault) -> Option<FollowedFault> {
     Some(FollowedFault {
         id: fault.id.clone(),
         asked: spec.target.clone(),
-        network: spec.network.clone(),
-        names_ports: spec.selection.names_target_ports(),
+        part: Part::of(spec),
         container: target.container.clone()?,
         away: fault.away,
     })

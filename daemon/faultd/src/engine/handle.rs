@@ -104,7 +104,7 @@ pub enum EngineError {
     },
     /// A change to something that only a new fault can have.
     #[error(
-        "fault {0} cannot change its target, network, direction, backend or number of port ranges: remove it and add a new one"
+        "fault {0} cannot change its kind between packets, pauses and processors, its target, network, direction, backend or number of port ranges: remove it and add a new one"
     )]
     NotTheSame(String),
     /// Another fault holds there already.
@@ -117,6 +117,18 @@ pub enum EngineError {
         target: String,
         /// The direction in which both would act.
         direction: String,
+        /// The other fault's id.
+        id: String,
+    },
+    /// Another fault of this kind does something to the same processes already.
+    #[error(
+        "{target} already has a fault of the kind {kind} ({id}): change it ('faultctl fault set {id}') or remove it first"
+    )]
+    SameKind {
+        /// The target's full name.
+        target: String,
+        /// `pause` or `cpu`.
+        kind: &'static str,
         /// The other fault's id.
         id: String,
     },

@@ -1,17 +1,19 @@
 //! The one owner of all faults: a thread that applies, watches and removes them.
 //!
 //! ```text
-//!            Command                          RulePort
-//! bus, runs ────────▶ owner (this thread) ──────────────▶ faultd-kernel
-//!           ◀──────── reply, when the kernel confirmed
+//!            Command                        carriers
+//! bus, runs ────────▶ owner (this thread) ──┬─ RulePort ────▶ faultd-kernel: packets
+//!           ◀──────── reply, when the       └─ ProcessPort ─▶ faultd-kernel: processes, and their guard
+//!                     kernel confirmed
 //! ```
 //!
 //! A fault ends by the first of: its removal, its deadline, the end of its owner (a connection or a
 //! run), the end of the daemon. The kernel program compares the deadline itself, so that a fault
 //! ends on time even if this thread does not run. A fault on a container that does not run is *away*: it has
-//! no rules, but keeps its place, its seed and its deadline until the container is back.
+//! nothing in the kernel, but keeps its place, its seed and its deadline until the container is back.
 
 mod active;
+mod carrier;
 mod following;
 mod handle;
 mod moving;
@@ -25,5 +27,5 @@ pub use self::{
     active::{Applied, Cleared, FaultOwner},
     handle::{Application, EngineError, EngineHandle, FollowedContainers, Selection},
     owner::start,
-    port::RulePort,
+    port::{ProcessPort, RulePort},
 };

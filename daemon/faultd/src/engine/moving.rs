@@ -1,10 +1,11 @@
 //! Targets that move: a container that is started again, made anew or connected to another network. Its fault
-//! stays the same one; only its rules are others.
+//! stays the same one; only what carries it out is other.
 
 use faultd_api::fault::Direction;
 use faultd_kernel::datapath::{InterfaceReference, RuleId};
 
 use super::{
+    carrier::{Carried, Ended},
     handle::{Application, EngineError},
     owner::Owner,
     port::RulePort,
@@ -23,37 +24,58 @@ impl<P: RulePort> Owner<P> {
         self.tell_followed();
     }
 
-    /// Takes the rules of a fault away, which hold nothing any more or would hold somebody else.
+    /// Takes away what carries a fault out, which holds nothing any more or would hold somebody else.
     fn leave_target(&mut self, number: u64, why: &str) {
         let Some(fault) = self.faults.get_mut(&number).filter(|fault| !fault.away) else { return };
         fault.away = true;
         // They keep the namespace of a container that has ended.
         fault.application.target.interfaces.clear();
-        let rules = std::mem::take(&mut fault.rules);
+        let carried = std::mem::take(&mut fault.carried);
         tracing::info!(
             fault = fault.id,
             target = fault.application.target.name,
             why,
             "the container is away, and its fault waits for it"
         );
-        self.uninstall_and_keep(number, &rules);
+        self.uninstall_and_keep(number, &carried);
     }
 
     fn follow_target(&mut self, number: u64, target: ResolvedTarget) {
         let Some(fault) = self.faults.get_mut(&number) else { return };
-        let known = &mut fault.application.target;
-        if known.name != target.name {
+        if fault.application.target.name != target.name {
             return;
         }
-        if !fault.away && are_the_same(&known.interfaces, &target.interfaces) {
+        let is_on_processes = fault.application.spec.processes.is_some();
+        let known = &mut fault.application.target;
+        let stays = match is_on_processes {
+            true => known.processes == target.processes,
+            false => are_the_same(&known.interfaces, &target.interfaces),
+        };
+        if !fault.away && stays {
             let interfaces = std::mem::take(&mut known.interfaces);
             *known = ResolvedTarget { interfaces, ..target };
             return;
         }
-        match self.move_rules(number, target) {
-            Ok(interfaces) => self.note_followed(number, &interfaces),
+        let moved =
+            if is_on_processes { self.move_control(number, target) } else { self.move_rules(number, target) };
+        match moved {
+            Ok(to) => self.note_followed(number, &to),
             Err(why) => self.note_not_followed(number, &why.to_string()),
         }
+    }
+
+    /// Lets the processes go that were there, and takes those that are there now. Answers whose they are.
+    fn move_control(&mut self, number: u64, target: ResolvedTarget) -> Result<String, EngineError> {
+        let Some(fault) = self.faults.get_mut(&number) else { return Ok(String::new()) };
+        let before = std::mem::take(&mut fault.carried);
+        fault.application.target = target;
+        let (application, seed, deadline_ns) = (fault.application.clone(), fault.seed, fault.deadline_ns);
+        self.uninstall_and_keep(number, &before);
+        let (carried, _effective_ns) = self.carriers.install(&application, seed, deadline_ns)?;
+        if let Some(fault) = self.faults.get_mut(&number) {
+            fault.carried = carried;
+        }
+        Ok(application.target.name)
     }
 
     /// Installs rules where there are none yet, and removes those that are where the target is not any more.
@@ -62,14 +84,14 @@ impl<P: RulePort> Owner<P> {
         let Some(fault) = self.faults.get(&number) else { return Ok(String::new()) };
         let (seed, deadline_ns) = (fault.seed, fault.deadline_ns);
         let before = fault.application.clone();
-        let rules = of_interfaces(&before, &fault.rules);
+        let rules = of_interfaces(&before, &fault.carried.rules);
         let mut application = Application { target, ..before };
         let is_known = |interface: &InterfaceReference| rules.iter().any(|(known, _)| known == interface);
         let wanted = std::mem::take(&mut application.target.interfaces);
         let (stay, come): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_known);
         application.target.interfaces = come;
         self.refuse_occupied(&application, Some(number))?;
-        let (new_rules, _effective_ns) = self.install(&application, seed, deadline_ns)?;
+        let (new, _effective_ns) = self.carriers.install(&application, seed, deadline_ns)?;
 
         let (kept, gone): (Vec<_>, Vec<_>) = rules.into_iter().partition(|(known, _)| stay.contains(known));
         let (mut interfaces, kept): (Vec<_>, Vec<_>) = kept.into_iter().unzip();
@@ -80,20 +102,20 @@ impl<P: RulePort> Owner<P> {
         let names = names.join(",");
         if let Some(fault) = self.faults.get_mut(&number) {
             fault.application = application;
-            fault.rules = kept.into_iter().flatten().chain(new_rules).collect();
+            fault.carried.rules = kept.into_iter().flatten().chain(new.rules).collect();
         }
-        let gone: Vec<RuleId> = gone.into_iter().flat_map(|(_, rules)| rules).collect();
-        self.uninstall_and_keep(number, &gone);
+        let rules: Vec<RuleId> = gone.into_iter().flat_map(|(_, rules)| rules).collect();
+        self.uninstall_and_keep(number, &Carried { rules, control: None });
         Ok(names)
     }
 
-    fn note_followed(&mut self, number: u64, interfaces: &str) {
+    fn note_followed(&mut self, number: u64, to: &str) {
         let Some(fault) = self.faults.get_mut(&number) else { return };
         (fault.away, fault.refused_to_follow) = (false, false);
         fault.follows = fault.follows.saturating_add(1);
         let target = fault.application.target.name.as_str();
         self.metrics.target_followed(target);
-        tracing::info!(fault = fault.id, target, interfaces, "the fault follows its container");
+        tracing::info!(fault = fault.id, target, to, "the fault follows its container");
     }
 
     /// It is tried again with the next look, and told once.
@@ -106,9 +128,9 @@ impl<P: RulePort> Owner<P> {
         self.leave_target(number, why);
     }
 
-    /// Removes rules of a fault and keeps what they counted.
-    fn uninstall_and_keep(&mut self, number: u64, rules: &[RuleId]) {
-        let (_cleared_ns, report, failures) = self.uninstall(rules);
+    /// Ends what carried a fault out and keeps what it counted.
+    fn uninstall_and_keep(&mut self, number: u64, carried: &Carried) {
+        let Ended { report, failures, .. } = self.uninstall(carried);
         let Some(fault) = self.faults.get_mut(&number) else { return };
         for failure in failures {
             tracing::error!(fault = fault.id, failure, "clean-up failed");

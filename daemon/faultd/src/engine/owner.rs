@@ -12,7 +12,7 @@ use faultd_api::{
 };
 use faultd_kernel::{
     clock,
-    datapath::{DatapathError, Hook, InterfaceReference, RuleId, RulePlan, Selector},
+    datapath::{Hook, InterfaceReference, RulePlan, Selector},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -21,11 +21,12 @@ use tokio::{
 
 use super::{
     active::{ActiveFault, Applied, Cleared},
+    carrier::{Carried, Carriers, Ended},
     handle::{Application, Command, EngineError, EngineHandle, FollowedContainers, Selection, Told},
-    port::RulePort,
+    port::{ProcessPort, RulePort},
     report::FaultReport,
 };
-use crate::{engine::FaultOwner, error_chain, metrics::Metrics, random_seed};
+use crate::{engine::FaultOwner, error_chain, fault::ProcessFault, metrics::Metrics, random_seed};
 
 /// Callers wait for a reply, so a short queue is enough: it bounds callers, not work.
 const QUEUE_LENGTH: usize = 64;
@@ -34,11 +35,15 @@ const QUEUE_LENGTH: usize = 64;
 ///
 /// # Errors
 /// When the thread or its timer cannot be had.
-pub fn start(port: impl RulePort, metrics: Metrics) -> io::Result<EngineHandle> {
+pub fn start(
+    rules: impl RulePort,
+    processes: impl ProcessPort,
+    metrics: Metrics,
+) -> io::Result<EngineHandle> {
     let (sender, commands) = mpsc::channel(QUEUE_LENGTH);
     // A runtime of its own: calls into the kernel block, and nothing else may wait for them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let mut owner = Owner::new(port, metrics);
+    let mut owner = Owner::new(rules, Box::new(processes), metrics);
     let handle = EngineHandle::new(sender, owner.told());
     thread::Builder::new()
         .name("engine".to_owned())
@@ -47,7 +52,7 @@ pub fn start(port: impl RulePort, metrics: Metrics) -> io::Result<EngineHandle> 
 }
 
 pub(super) struct Owner<P> {
-    pub(super) port: P,
+    pub(super) carriers: Carriers<P>,
     pub(super) metrics: Metrics,
     pub(super) faults: BTreeMap<u64, ActiveFault>,
     last_id: u64,
@@ -57,9 +62,10 @@ pub(super) struct Owner<P> {
 }
 
 impl<P: RulePort> Owner<P> {
-    pub(super) fn new(port: P, metrics: Metrics) -> Self {
+    pub(super) fn new(rules: P, processes: Box<dyn ProcessPort>, metrics: Metrics) -> Self {
+        let carriers = Carriers { rules, processes };
         let (named_peers, containers) = (watch::Sender::default(), watch::Sender::default());
-        Self { port, metrics, faults: BTreeMap::new(), last_id: 0, named_peers, containers }
+        Self { carriers, metrics, faults: BTreeMap::new(), last_id: 0, named_peers, containers }
     }
 
     /// What those hear who follow.
@@ -118,7 +124,7 @@ impl<P: RulePort> Owner<P> {
                 let _ = reply.send(self.prepare(&interfaces));
             }
             Command::Release { interfaces, reply } => {
-                interfaces.iter().for_each(|interface| self.port.release(interface));
+                interfaces.iter().for_each(|interface| self.carriers.rules.release(interface));
                 let _ = reply.send(());
             }
             Command::Stop { .. } => {}
@@ -127,8 +133,8 @@ impl<P: RulePort> Owner<P> {
 
     fn prepare(&mut self, interfaces: &[InterfaceReference]) -> Result<(), EngineError> {
         for (position, interface) in interfaces.iter().enumerate() {
-            if let Err(error) = self.port.prepare(interface) {
-                interfaces.iter().take(position).for_each(|ready| self.port.release(ready));
+            if let Err(error) = self.carriers.rules.prepare(interface) {
+                interfaces.iter().take(position).for_each(|ready| self.carriers.rules.release(ready));
                 return Err(EngineError::NotPrepared(error_chain(&error)));
             }
         }
@@ -142,13 +148,13 @@ impl<P: RulePort> Owner<P> {
         let hold_for = application.spec.hold_for;
         let deadline_ns = deadline_after(commanded_ns, hold_for);
         let deadline = ActiveFault::deadline_in(hold_for);
-        let (rules, effective_ns) = self.install(&application, seed, deadline_ns)?;
+        let (carried, effective_ns) = self.carriers.install(&application, seed, deadline_ns)?;
         self.last_id += 1;
         let id = format!("f{}", self.last_id);
         let fault = ActiveFault {
             id,
             application,
-            rules,
+            carried,
             kept: FaultReport::default(),
             away: false,
             follows: 0,
@@ -172,7 +178,7 @@ impl<P: RulePort> Owner<P> {
     }
 
     /// Another fault may hold on the same target for other packets, or with another priority: which of
-    /// two that are alike would act, could not be seen.
+    /// two that are alike would act, could not be seen. Of faults on its processes there is one of each kind.
     pub(super) fn refuse_occupied(
         &self,
         application: &Application,
@@ -180,7 +186,11 @@ impl<P: RulePort> Owner<P> {
     ) -> Result<(), EngineError> {
         for (_, other) in self.faults.iter().filter(|(number, _)| Some(**number) != itself) {
             let theirs = &other.application;
-            let alike = theirs.spec.shape.priority == application.spec.shape.priority
+            refuse_same_kind(&other.id, theirs, application)?;
+            let on_packets = |one: &Application| one.spec.processes.is_none();
+            let alike = on_packets(theirs)
+                && on_packets(application)
+                && theirs.spec.shape.priority == application.spec.shape.priority
                 && share_a_hook(theirs, application)
                 && theirs.selectors() == application.selectors();
             if alike {
@@ -203,12 +213,14 @@ impl<P: RulePort> Owner<P> {
         if holds.target.name != application.target.name
             || holds.spec.network != application.spec.network
             || holds.spec.direction != application.spec.direction
+            || kind_of_processes(holds) != kind_of_processes(&application)
             || holds.selectors().len() != application.selectors().len()
         {
             return Err(EngineError::NotTheSame(id.to_owned()));
         }
-        if !fault.away && !is_anywhere(&mut self.port, fault) {
-            let reason = "its interface has gone: remove it and add a new one".to_owned();
+        if !fault.away && !self.carriers.is_anywhere(fault) {
+            let what = if holds.spec.processes.is_some() { "hold on its processes" } else { "interface" };
+            let reason = format!("its {what} has gone: remove it and add a new one");
             return Err(EngineError::NotChanged { id: id.to_owned(), reason });
         }
         // Where nothing waited so far, anything may; otherwise packets stay with the device they are in.
@@ -221,61 +233,24 @@ impl<P: RulePort> Owner<P> {
         let mut application = Application { target, owner, ..application };
         application.backend.holding = holding;
         application.keep_containers(&holds.peers);
-        set_rules(&mut self.port, fault, &application, deadline_ns)
-            .map_err(|error| EngineError::NotChanged { id: id.to_owned(), reason: error_chain(&error) })?;
+        self.carriers
+            .set(fault, &application, deadline_ns)
+            .map_err(|reason| EngineError::NotChanged { id: id.to_owned(), reason })?;
         fault.application = application;
         fault.deadline = ActiveFault::deadline_in(hold_for);
         fault.deadline_ns = deadline_ns;
-        let report = report(&mut self.port, fault);
+        let report = self.carriers.report(fault);
         let status = fault.status(&report);
         tracing::info!(fault = status.id, target = status.target, does = status.text, "fault changed");
         self.tell_followed();
         Ok(status)
     }
 
-    /// Installs every rule of a fault, or none.
-    pub(super) fn install(
-        &mut self,
-        application: &Application,
-        seed: u64,
-        deadline_ns: Option<u64>,
-    ) -> Result<(Vec<RuleId>, u64), EngineError> {
-        let mut rules = Vec::new();
-        let mut effective_ns = 0;
-        for plan in rule_plans(application, seed, deadline_ns) {
-            match self.port.add(plan) {
-                Ok((rule, since_ns)) => {
-                    rules.push(rule);
-                    effective_ns = since_ns;
-                }
-                Err(error) => {
-                    self.uninstall(&rules);
-                    let target = application.target.name.clone();
-                    return Err(EngineError::NotApplied { target, reason: error_chain(&error) });
-                }
-            }
-        }
-        Ok((rules, effective_ns))
-    }
-
-    /// Removes rules, going on after errors, which are collected.
-    pub(super) fn uninstall(&mut self, rules: &[RuleId]) -> (u64, FaultReport, Vec<String>) {
-        let mut sum = FaultReport::default();
-        let mut failures = Vec::new();
-        let mut cleared_ns = clock::monotonic_ns();
-        for rule in rules {
-            match self.port.remove(*rule) {
-                Ok((since_ns, last)) => {
-                    cleared_ns = since_ns;
-                    sum.add(last);
-                }
-                Err(error) => {
-                    self.metrics.cleanup_failure();
-                    failures.push(error_chain(&error));
-                }
-            }
-        }
-        (cleared_ns, sum, failures)
+    /// Ends what carries a fault out, and counts what could not be removed.
+    pub(super) fn uninstall(&mut self, carried: &Carried) -> Ended {
+        let ended = self.carriers.uninstall(carried);
+        ended.failures.iter().for_each(|_failure| self.metrics.cleanup_failure());
+        ended
     }
 
     fn clear(&mut self, selection: &Selection, action: &'static str) -> Vec<Cleared> {
@@ -301,8 +276,9 @@ impl<P: RulePort> Owner<P> {
         let fault = self.faults.remove(&id)?;
         self.tell_followed();
         let commanded_ns = clock::monotonic_ns();
-        let (cleared_ns, mut report, failures) = self.uninstall(&fault.rules);
-        report.merge(fault.kept.clone());
+        let Ended { cleared_ns, report: last, failures } = self.uninstall(&fault.carried);
+        let mut report = fault.kept.clone();
+        report.merge(last);
         self.metrics.fault_transition(action, failures.is_empty());
         let status = fault.status(&report);
         for failure in &failures {
@@ -314,13 +290,13 @@ impl<P: RulePort> Owner<P> {
     }
 
     fn list(&mut self) -> Vec<FaultStatus> {
-        let port = &mut self.port;
+        let carriers = &mut self.carriers;
         self.faults
             .values()
             .map(|fault| {
-                let report = report(port, fault);
+                let report = carriers.report(fault);
                 let mut status = fault.status(&report);
-                if fault.away || !is_anywhere(port, fault) {
+                if fault.away || !carriers.is_anywhere(fault) {
                     fault.absence().clone_into(&mut status.state);
                 }
                 status
@@ -348,21 +324,23 @@ fn is_selected(fault: &ActiveFault, selection: &Selection) -> bool {
     }
 }
 
-/// Whether an interface of the fault's target is still there; others may have gone with their rules.
-fn is_anywhere(port: &mut impl RulePort, fault: &ActiveFault) -> bool {
-    fault.application.target.interfaces.iter().any(|interface| port.is_there(interface))
+/// The kind of a fault on processes.
+fn kind_of_processes(application: &Application) -> Option<&'static str> {
+    application.spec.processes.map(ProcessFault::kind)
 }
 
-/// What the rules of a fault did so far.
-fn report(port: &mut impl RulePort, fault: &ActiveFault) -> FaultReport {
-    let mut sum = fault.kept.clone();
-    for rule in &fault.rules {
-        match port.report(*rule) {
-            Ok(report) => sum.add(report),
-            Err(error) => tracing::warn!(fault = fault.id, %error, "counters cannot be read"),
+/// Two of a kind on the same processes could not be told apart.
+fn refuse_same_kind(id: &str, theirs: &Application, ours: &Application) -> Result<(), EngineError> {
+    let kind = kind_of_processes(ours).filter(|kind| kind_of_processes(theirs) == Some(kind));
+    let is_same_target = theirs.target.processes.is_some()
+        && theirs.target.processes == ours.target.processes
+        || theirs.target.name == ours.target.name;
+    match kind {
+        Some(kind) if is_same_target => {
+            Err(EngineError::SameKind { target: ours.target.name.clone(), kind, id: id.to_owned() })
         }
+        _ => Ok(()),
     }
-    sum
 }
 
 /// Whether two faults would treat packets at the same side of an interface: a target may have two names.
@@ -393,19 +371,8 @@ fn deadline_after(commanded_ns: u64, hold_for: Option<Duration>) -> Option<u64> 
     hold_for.map(|hold| commanded_ns.saturating_add(nanoseconds(hold)))
 }
 
-/// Changes the rules of a fault to what it is to be; those that are changed when one is refused stay so.
-pub(super) fn set_rules(
-    port: &mut impl RulePort,
-    fault: &ActiveFault,
-    application: &Application,
-    deadline_ns: Option<u64>,
-) -> Result<(), DatapathError> {
-    let plans = rule_plans(application, fault.seed, deadline_ns);
-    fault.rules.iter().zip(plans).try_for_each(|(rule, plan)| port.set(*rule, plan))
-}
-
 /// All rules of a fault, always in the same order.
-fn rule_plans(application: &Application, seed: u64, deadline_ns: Option<u64>) -> Vec<RulePlan> {
+pub(super) fn rule_plans(application: &Application, seed: u64, deadline_ns: Option<u64>) -> Vec<RulePlan> {
     let mut plans = Vec::new();
     let selectors = application.selectors();
     for interface in &application.target.interfaces {

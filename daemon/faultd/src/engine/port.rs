@@ -1,6 +1,7 @@
 //! What the engine needs of the kernel, as narrow as that is, so that tests can stand in for it.
 
 use faultd_kernel::{
+    control_group::{ControlGroupError, ControlId, ControlPlan, ControlReport, ProcessControl},
     datapath::{Datapath, DatapathError, InterfaceReference, RuleId, RulePlan, RuleReport},
     link,
 };
@@ -36,6 +37,48 @@ pub trait RulePort: Send + 'static {
     /// # Errors
     /// When the rule is not there or its counters cannot be read.
     fn report(&mut self, rule: RuleId) -> Result<RuleReport, DatapathError>;
+}
+
+/// Processes that are paused or throttled.
+pub trait ProcessPort: Send + 'static {
+    /// Begins; when this returns, it holds. Answers since when, on the monotonic clock.
+    ///
+    /// # Errors
+    /// When the target has no control group of its own or the kernel refuses; nothing is left behind then.
+    fn begin(&mut self, plan: ControlPlan) -> Result<(ControlId, u64), ControlGroupError>;
+    /// Changes what is done to the same processes.
+    ///
+    /// # Errors
+    /// When the kernel refuses; it holds as it was, then.
+    fn set(&mut self, control: ControlId, plan: ControlPlan) -> Result<(), ControlGroupError>;
+    /// Ends; when this returns, processes run as before. Answers since when, and the last report.
+    ///
+    /// # Errors
+    /// When there is no such control.
+    fn end(&mut self, control: ControlId) -> Result<(u64, ControlReport), ControlGroupError>;
+    /// What it did so far, and whether it still holds.
+    ///
+    /// # Errors
+    /// When there is no such control.
+    fn report(&mut self, control: ControlId) -> Result<ControlReport, ControlGroupError>;
+}
+
+impl ProcessPort for ProcessControl {
+    fn begin(&mut self, plan: ControlPlan) -> Result<(ControlId, u64), ControlGroupError> {
+        ProcessControl::begin(self, plan)
+    }
+
+    fn set(&mut self, control: ControlId, plan: ControlPlan) -> Result<(), ControlGroupError> {
+        ProcessControl::set(self, control, plan).map(drop)
+    }
+
+    fn end(&mut self, control: ControlId) -> Result<(u64, ControlReport), ControlGroupError> {
+        ProcessControl::end(self, control)
+    }
+
+    fn report(&mut self, control: ControlId) -> Result<ControlReport, ControlGroupError> {
+        ProcessControl::report(self, control)
+    }
 }
 
 impl RulePort for Datapath {

@@ -1,12 +1,17 @@
-//! What the rules of one fault did, added up, and what that says of the fault.
+//! What the rules of one fault did, or its control of processes, added up, and what that says of the fault.
 
 use std::time::Duration;
 
 use faultd_api::{
-    fault::{HeldTimes, PacketCounts},
+    fault::{HeldTimes, PacketCounts, ProcessCounts},
     units::nanoseconds,
 };
-use faultd_kernel::datapath::{DelayMeasured, RuleCounters, RuleReport};
+use faultd_kernel::{
+    control_group::ControlReport,
+    datapath::{DelayMeasured, RuleCounters, RuleReport},
+};
+
+use crate::fault::ProcessFault;
 
 /// Packets may be late by this much, or by a tenth of the delay where that is more, before a fault is
 /// called degraded.
@@ -18,13 +23,71 @@ pub(super) struct FaultReport {
     pub(super) packets: PacketCounts,
     pub(super) delay: Option<DelayMeasured>,
     pub(super) first_affected_ns: Option<u64>,
+    pub(super) processes: Option<ProcessReport>,
+}
+
+/// What a control of processes did, with those before it that its target has outlived.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct ProcessReport(ControlReport);
+
+impl ProcessReport {
+    /// For people.
+    pub(super) fn counts(self) -> ProcessCounts {
+        let Self(report) = self;
+        ProcessCounts {
+            group: report.group,
+            pauses: report.pauses,
+            paused_ns: report.paused_ns,
+            unconfirmed_pauses: report.unconfirmed_pauses,
+            periods: report.periods,
+            throttled_periods: report.throttled_periods,
+            throttled_ns: report.throttled_ns,
+        }
+    }
+
+    /// Adds what a later one did, which says how things are now.
+    fn merge(&mut self, later: Self) {
+        let (Self(sum), Self(later)) = (self, later);
+        *sum = ControlReport {
+            group: later.group,
+            is_lost: later.is_lost,
+            pauses: sum.pauses.saturating_add(later.pauses),
+            paused_ns: sum.paused_ns.saturating_add(later.paused_ns),
+            unconfirmed_pauses: sum.unconfirmed_pauses.saturating_add(later.unconfirmed_pauses),
+            periods: sum.periods.saturating_add(later.periods),
+            throttled_periods: sum.throttled_periods.saturating_add(later.throttled_periods),
+            throttled_ns: sum.throttled_ns.saturating_add(later.throttled_ns),
+            first_at_ns: sum.first_at_ns.or(later.first_at_ns),
+        };
+    }
+
+    fn state(&self) -> &'static str {
+        let Self(report) = self;
+        if report.is_lost {
+            "gone"
+        } else if report.pauses == 0 && report.throttled_periods == 0 {
+            "ineffective"
+        } else if report.unconfirmed_pauses > 0 {
+            "degraded"
+        } else {
+            "effective"
+        }
+    }
 }
 
 impl FaultReport {
     /// Adds what another rule did.
     pub(super) fn add(&mut self, report: RuleReport) {
         let RuleReport { counters, delay, first_affected_at_ns } = report;
-        self.merge(Self { packets: counts(&counters), delay, first_affected_ns: first_affected_at_ns });
+        let packets = counts(&counters);
+        self.merge(Self { packets, delay, first_affected_ns: first_affected_at_ns, processes: None });
+    }
+
+    /// Adds what a control of processes did.
+    pub(super) fn add_processes(&mut self, report: ControlReport) {
+        let first_affected_ns = report.first_at_ns;
+        let processes = Some(ProcessReport(report));
+        self.merge(Self { first_affected_ns, processes, ..Self::default() });
     }
 
     /// Adds what other rules did.
@@ -32,6 +95,11 @@ impl FaultReport {
         add_counts(&mut self.packets, &more.packets);
         match (&mut self.delay, more.delay) {
             (Some(sum), Some(more)) => sum.merge(&more),
+            (sum @ None, more) => *sum = more,
+            (Some(_), None) => {}
+        }
+        match (&mut self.processes, more.processes) {
+            (Some(sum), Some(more)) => sum.merge(more),
             (sum @ None, more) => *sum = more,
             (Some(_), None) => {}
         }
@@ -56,8 +124,11 @@ impl FaultReport {
         })
     }
 
-    /// `effective`, `ineffective` or `degraded`.
-    pub(super) fn state(&self, delay: Option<Duration>) -> &'static str {
+    /// `effective`, `ineffective`, `degraded`, or `gone`.
+    pub(super) fn state(&self, processes: Option<ProcessFault>, delay: Option<Duration>) -> &'static str {
+        if processes.is_some() {
+            return self.processes.as_ref().map_or("ineffective", ProcessReport::state);
+        }
         let late = self.held().map_or(0, |held| held.late_p99_ns);
         let tolerated = TOLERATED_LATENESS.max(delay.unwrap_or_default() / 10);
         if self.packets.matched == 0 {
@@ -121,17 +192,42 @@ mod tests {
     #[test]
     fn the_first_packet_of_any_rule_is_the_first_of_the_fault() {
         let mut sum = FaultReport::default();
-        assert_eq!(sum.state(None), "ineffective");
+        assert_eq!(sum.state(None, None), "ineffective");
         sum.add(report(1, 0, Some(7)));
         sum.add(report(2, 0, None));
         sum.add(report(3, 0, Some(5)));
-        assert_eq!((sum.packets.matched, sum.first_affected_ns, sum.state(None)), (6, Some(5), "effective"));
+        assert_eq!(
+            (sum.packets.matched, sum.first_affected_ns, sum.state(None, None)),
+            (6, Some(5), "effective")
+        );
+    }
+
+    #[test]
+    fn pauses_before_and_after_a_restart_of_the_target_are_added() {
+        let share = crate::fault::ProcessorShare::checked(0.5).map(ProcessFault::Cpu).ok();
+        let mut sum = FaultReport::default();
+        assert_eq!(sum.state(share, None), "ineffective");
+        let control = |pauses, first_at_ns, is_lost| ControlReport {
+            pauses,
+            paused_ns: pauses * 10,
+            first_at_ns,
+            is_lost,
+            ..ControlReport::default()
+        };
+        sum.add_processes(control(2, Some(7), true));
+        assert_eq!(sum.state(share, None), "gone");
+        sum.add_processes(control(3, Some(9), false));
+        let counts = sum.processes.clone().unwrap().counts();
+        assert_eq!((counts.pauses, counts.paused_ns, sum.first_affected_ns), (5, 50, Some(7)));
+        assert_eq!(sum.state(share, None), "effective");
+        sum.add_processes(ControlReport { unconfirmed_pauses: 1, ..ControlReport::default() });
+        assert_eq!(sum.state(share, None), "degraded");
     }
 
     #[test]
     fn packets_that_nobody_asked_to_lose_degrade_a_fault() {
         let mut sum = FaultReport::default();
         sum.add(report(10, 1, None));
-        assert_eq!(sum.state(None), "degraded");
+        assert_eq!(sum.state(None, None), "degraded");
     }
 }

@@ -1,6 +1,7 @@
 //! The engine with a stand-in for the kernel and a clock that tests turn.
 
 mod moving;
+mod processes;
 
 use std::{
     sync::{Arc, Mutex},
@@ -9,6 +10,7 @@ use std::{
 
 use faultd_api::fault::FaultRequest;
 use faultd_kernel::{
+    control_group::{ControlGroupError, ControlId, ControlPlan, ControlReport},
     datapath::{
         DatapathError, Hook, InterfaceReference, Network, RuleCounters, RuleId, RulePlan, RuleReport,
         TargetSide,
@@ -18,7 +20,9 @@ use faultd_kernel::{
 };
 use tokio::{sync::mpsc, time::sleep};
 
-use super::{Application, EngineError, EngineHandle, FaultOwner, RulePort, Selection, owner::Owner};
+use super::{
+    Application, EngineError, EngineHandle, FaultOwner, ProcessPort, RulePort, Selection, owner::Owner,
+};
 use crate::{
     fault::{FaultSpec, backend::ChosenBackend},
     metrics::Metrics,
@@ -32,6 +36,36 @@ struct FakeKernel {
     last: Arc<Mutex<u64>>,
     refuses: Option<Hook>,
     gone_interface: Option<u32>,
+    /// Processes that would be paused or throttled.
+    controls: Arc<Mutex<Vec<(ControlId, ControlPlan)>>>,
+    /// Whether whoever holds them has gone.
+    lost: Arc<Mutex<bool>>,
+}
+
+impl ProcessPort for FakeKernel {
+    fn begin(&mut self, plan: ControlPlan) -> Result<(ControlId, u64), ControlGroupError> {
+        let mut last = self.last.lock().unwrap();
+        *last += 1;
+        self.controls.lock().unwrap().push((ControlId::new(*last), plan));
+        Ok((ControlId::new(*last), *last))
+    }
+
+    fn set(&mut self, control: ControlId, plan: ControlPlan) -> Result<(), ControlGroupError> {
+        let mut controls = self.controls.lock().unwrap();
+        controls.iter_mut().find(|(id, _)| *id == control).expect("a control").1 = plan;
+        Ok(())
+    }
+
+    fn end(&mut self, control: ControlId) -> Result<(u64, ControlReport), ControlGroupError> {
+        let report = ProcessPort::report(self, control);
+        self.controls.lock().unwrap().retain(|(id, _)| *id != control);
+        Ok((0, report?))
+    }
+
+    fn report(&mut self, _control: ControlId) -> Result<ControlReport, ControlGroupError> {
+        let is_lost = *self.lost.lock().unwrap();
+        Ok(ControlReport { pauses: 2, paused_ns: 20, is_lost, ..ControlReport::default() })
+    }
 }
 
 impl RulePort for FakeKernel {
@@ -81,7 +115,7 @@ impl FakeKernel {
 
 fn engine(kernel: &FakeKernel) -> EngineHandle {
     let (sender, commands) = mpsc::channel(1);
-    let mut owner = Owner::new(kernel.clone(), Metrics::new().unwrap());
+    let mut owner = Owner::new(kernel.clone(), Box::new(kernel.clone()), Metrics::new().unwrap());
     let told = owner.told();
     tokio::spawn(async move { owner.serve(commands).await });
     EngineHandle::new(sender, told)
@@ -103,6 +137,7 @@ fn application(target: &str, change: impl FnOnce(&mut FaultRequest)) -> Applicat
             addresses: Vec::new(),
             shares_host: false,
             container: None,
+            processes: None,
         },
         peers: Peers::new(),
         backend: ChosenBackend { holding: None, name: "relay".into(), reason: "test".into() },

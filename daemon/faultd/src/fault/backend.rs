@@ -15,7 +15,7 @@ use super::FaultSpec;
 pub struct ChosenBackend {
     /// The device that holds packets back; nothing where packets are only dropped.
     pub holding: Option<HoldingKind>,
-    /// `ebpf`, `relay`, `netem`, or `ebpf+relay` for loss and delay together.
+    /// `ebpf`, `relay`, `netem`, or `ebpf+relay` for loss and delay together; `cgroup` for a fault on processes.
     pub name: String,
     /// Why this one.
     pub reason: String,
@@ -31,6 +31,13 @@ pub struct NoBackend(String);
 /// # Errors
 /// When the kernel lacks what the fault, or the backend asked for, needs.
 pub fn choose(spec: &FaultSpec, host: &Capabilities) -> Result<ChosenBackend, NoBackend> {
+    if spec.processes.is_some() {
+        return Ok(ChosenBackend {
+            holding: None,
+            name: "cgroup".to_owned(),
+            reason: "it is on processes: the kernel does it to their control group".to_owned(),
+        });
+    }
     if let Err(why) = available(&host.programs) {
         return Err(NoBackend(format!("this kernel does not load our eBPF programs: {why}")));
     }
@@ -163,6 +170,15 @@ mod tests {
             name(&spec(Some(1), Some(0.1), Backend::Auto), &host(true, false)),
             Ok("ebpf+relay".into())
         );
+    }
+
+    #[test]
+    fn a_fault_on_processes_needs_nothing_of_what_packets_need() {
+        let shape = FaultShape { cpus: Some(0.2), ..FaultShape::default() };
+        let request = FaultRequest { target: "x".into(), shape, ..FaultRequest::default() };
+        let missing = || Support::Missing { reason: "no".into() };
+        let nothing = Capabilities { programs: missing(), clsact: missing(), ..host(false, false) };
+        assert_eq!(name(&FaultSpec::checked(&request).unwrap(), &nothing), Ok("cgroup".into()));
     }
 
     #[test]

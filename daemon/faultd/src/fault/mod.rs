@@ -9,6 +9,9 @@ mod delay;
 mod jitter;
 mod loss;
 mod loss_pattern;
+mod pause;
+mod processes;
+mod processor_share;
 #[cfg(test)]
 mod properties;
 mod rate;
@@ -28,6 +31,9 @@ use faultd_kernel::datapath::{Effects, Unit};
 pub use self::{
     delay::Delay,
     loss::Loss,
+    pause::Pause,
+    processes::ProcessFault,
+    processor_share::ProcessorShare,
     selection::{Peer, Selection},
 };
 
@@ -35,7 +41,9 @@ pub use self::{
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum FaultError {
     /// Nothing is to happen.
-    #[error("no fault was given: ask for a delay (--delay 50ms), a loss (--loss 5%), a rate or another")]
+    #[error(
+        "no fault was given: ask for a delay (--delay 50ms), a loss (--loss 5%), a rate, a pause or another"
+    )]
     Nothing,
     /// No target.
     #[error("no target was given")]
@@ -99,6 +107,29 @@ pub enum FaultError {
     /// Not a protocol.
     #[error("'{0}' is no protocol: write tcp, udp, icmp, icmpv6, sctp or a number from 1 to 255")]
     Protocol(String),
+    /// Too short or too long.
+    #[error("a pause of {text} is out of range: at least 1ms, at most {max}", text = duration_text(*.0), max = duration_text(nanoseconds(faultd_api::units::LONGEST_DELAY)))]
+    PauseOutOfRange(u64),
+    /// The next pause would begin before the last is over, or never.
+    #[error("a pause of {} begins again after a longer time, and at most 1h (--pause-every)", duration_text(*length_ns))]
+    PausePeriodOutOfRange {
+        /// How long each pause is.
+        length_ns: u64,
+    },
+    /// An interval of nothing.
+    #[error("pauses that begin again have a length: give --pause too")]
+    PeriodWithoutPause,
+    /// Too little, too much, or no number.
+    #[error("{0} processors are out of range: at least 0.01, at most 4096")]
+    ProcessorsOutOfRange(f64),
+    /// Two kinds of faults on processes in one.
+    #[error("a pause and a share of the processors are two faults: add each of them")]
+    PauseAndShare,
+    /// A fault on processes that has something of one on packets.
+    #[error(
+        "a fault of the kind {0} is on processes, which have no delay, loss, direction, network, peers, ports or backend: add two faults"
+    )]
+    PacketsAndProcesses(&'static str),
     /// A text that is no quantity.
     #[error(transparent)]
     Quantity(QuantityError),
@@ -120,13 +151,15 @@ pub struct FaultSpec {
     pub loss: Option<Loss>,
     /// What else it does, and to which packets, as it was asked for.
     pub shape: FaultShape,
-    /// All that it does, delay and loss included.
+    /// All that it does to packets, delay and loss included.
     pub effects: Effects,
+    /// What it does to processes; then it does nothing to packets.
+    pub processes: Option<ProcessFault>,
     /// To which packets.
     pub selection: Selection,
     /// What shares count.
     pub unit: Unit,
-    /// Packets concerned.
+    /// Packets concerned, of a fault on packets.
     pub direction: Direction,
     /// Backend asked for.
     pub backend: Backend,
@@ -157,6 +190,7 @@ impl FaultSpec {
             loss,
             shape: request.shape.clone(),
             effects: checked_effects(delay, loss, &request.shape)?,
+            processes: ProcessFault::checked(request)?,
             selection: Selection::checked(&request.shape)?,
             unit: match request.shape.unit {
                 AskedUnit::Wire => Unit::WirePacket,
@@ -167,12 +201,16 @@ impl FaultSpec {
             hold_for: request.hold_for_ns.map(checked_hold).transpose()?,
             seed: request.seed,
         };
-        if spec.effects == Effects::default() { Err(FaultError::Nothing) } else { Ok(spec) }
+        let does_nothing = spec.effects == Effects::default() && spec.processes.is_none();
+        if does_nothing { Err(FaultError::Nothing) } else { Ok(spec) }
     }
 
-    /// One word for each thing that it does: `delay`, `loss`, `delay+loss`, `rate` ...
+    /// One word for each thing that it does: `delay`, `loss`, `delay+loss`, `rate`, `pause` ...
     #[must_use]
     pub fn kind(&self) -> String {
+        if let Some(processes) = self.processes {
+            return processes.kind().to_owned();
+        }
         let effects = &self.effects;
         let jitter = effects.delay.as_ref().is_some_and(|delay| delay.jitter.is_some());
         let words = [
@@ -191,6 +229,9 @@ impl FaultSpec {
     /// For people: `delay 100ms, loss 5% to etcd1`.
     #[must_use]
     pub fn text(&self) -> String {
+        if let Some(processes) = self.processes {
+            return processes.text();
+        }
         let Effects { delay, loss, reorder, rate, duplicate, corrupt, .. } = &self.effects;
         let base = delay.as_ref().map(|delay| format!("delay {}", duration_text(nanoseconds(delay.base))));
         let jitter = delay.as_ref().and_then(jitter::text);

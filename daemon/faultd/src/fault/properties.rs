@@ -21,7 +21,7 @@ use proptest::{
     test_runner::TestCaseError,
 };
 
-use super::{FaultSpec, Peer, Selection, backend};
+use super::{FaultSpec, Peer, ProcessFault, Selection, backend};
 
 /// Ratios around both bounds, and what is no ratio at all.
 fn a_ratio() -> impl Strategy<Value = f64> {
@@ -152,6 +152,37 @@ fn the_rest() -> impl Strategy<Value = FaultShape> {
             }
         },
     )
+}
+
+/// Pauses and shares of processors around their bounds.
+fn on_processes() -> impl Strategy<Value = FaultShape> {
+    let processors = prop_oneof![4 => 0.01..8.0_f64, 1 => any::<f64>(), 1 => prop_oneof![Just(0.0), Just(f64::NAN), Just(4097.0)]];
+    let pause = || prop_oneof![4 => 1_000_000..2_000_000_000_u64, 1 => any::<u64>(), 1 => Just(999_999)];
+    let shape = |pause_ns, pause_every_ns, cpus| FaultShape {
+        pause_ns,
+        pause_every_ns,
+        cpus,
+        ..FaultShape::default()
+    };
+    prop_oneof![
+        4 => (pause(), option::of(pause())).prop_map(move |(length, every)| shape(Some(length), every, None)),
+        2 => processors.clone().prop_map(move |processors| shape(None, None, Some(processors))),
+        1 => (option::of(pause()), option::of(pause()), option::of(processors))
+            .prop_map(move |(length, every, processors)| shape(length, every, processors)),
+    ]
+}
+
+/// A request for a fault on processes, now and then with something of one on packets.
+fn a_request_on_processes() -> impl Strategy<Value = FaultRequest> {
+    let direction = prop_oneof![8 => Just(Direction::Egress), 1 => Just(Direction::Both)];
+    (on_processes(), option::weighted(0.1, nanoseconds()), direction, option::weighted(0.1, a_peer()))
+        .prop_map(|(shape, delay_ns, direction, peer)| FaultRequest {
+            target: "web".to_owned(),
+            delay_ns,
+            direction,
+            shape: FaultShape { to: peer.into_iter().collect(), ..shape },
+            ..FaultRequest::default()
+        })
 }
 
 fn a_request() -> impl Strategy<Value = FaultRequest> {
@@ -330,6 +361,27 @@ proptest! {
     }
 
     #[test]
+    fn a_fault_on_processes_is_within_its_bounds_and_has_nothing_of_one_on_packets(
+        request in a_request_on_processes(),
+        host in a_host(),
+    ) {
+        let Ok(spec) = FaultSpec::checked(&request) else { return Ok(()) };
+        // What is asked for may be a delay and nothing else.
+        let Some(processes) = spec.processes else { return Ok(()) };
+        prop_assert_eq!(&spec.effects, &Effects::default());
+        prop_assert_eq!((spec.delay, spec.loss, spec.direction), (None, None, Direction::Egress));
+        prop_assert_eq!(&spec.selection, &Selection::default());
+        match processes {
+            ProcessFault::Pause(pause) => {
+                prop_assert!(pause.length() >= Duration::from_millis(1) && pause.length() <= LONGEST_DELAY);
+                prop_assert!(pause.every().is_none_or(|every| every > pause.length()));
+            }
+            ProcessFault::Cpu(share) => prop_assert!((0.01..=4096.0).contains(&share.processors())),
+        }
+        prop_assert_eq!(backend::choose(&spec, &host).map(|chosen| chosen.holding), Ok(None));
+    }
+
+    #[test]
     fn every_peer_is_refused_or_makes_a_selector(texts in vec(a_peer(), 1..5)) {
         let Ok(selection) = Selection::checked(&FaultShape { to: texts.clone(), ..FaultShape::default() }) else {
             return Ok(());
@@ -351,6 +403,12 @@ fn a_good_part_of_the_requests_is_let_through() {
     let strategy = a_request();
     let mut draw = || proptest::strategy::ValueTree::current(&strategy.new_tree(&mut runner).unwrap());
     let accepted = (0..2000).filter(|_case| FaultSpec::checked(&draw()).is_ok()).count();
+    let mut others = proptest::test_runner::TestRunner::deterministic();
+    let on_processes = a_request_on_processes();
+    let mut draw_other =
+        || proptest::strategy::ValueTree::current(&on_processes.new_tree(&mut others).unwrap());
+    let accepted_others = (0..2000).filter(|_case| FaultSpec::checked(&draw_other()).is_ok()).count();
+    assert!(accepted_others > 200, "only {accepted_others} of 2000 on processes were let through");
     println!("{accepted} of 2000 requests were let through");
     assert!(accepted > 200, "only {accepted} of 2000 were let through");
 }

@@ -142,6 +142,7 @@ mod tests {
     use faultd_kernel::process::ProcessIdentity;
 
     use super::*;
+    use crate::target::Part;
 
     fn container(id: &str, name: &str) -> ContainerIdentity {
         ContainerIdentity {
@@ -155,7 +156,8 @@ mod tests {
 
     fn fault(id: &str, container: ContainerIdentity) -> FollowedFault {
         let asked = container.name.clone();
-        FollowedFault { id: id.to_owned(), asked, network: None, names_ports: false, container, away: false }
+        let part = Part::Packets { network: None, names_ports: false };
+        FollowedFault { id: id.to_owned(), asked, part, container, away: false }
     }
 
     fn known() -> FollowedContainers {

@@ -25,19 +25,20 @@ use faultd_api::{
     target::TargetStatus,
 };
 use faultd_kernel::{
+    control_group::{GroupOwner, own},
     datapath::{InterfaceReference, TargetSide},
     namespace::NamespaceError,
     netlink::NetlinkError,
     process::ProcessIdentity,
 };
 
-pub(crate) use self::hosts::processes_in;
+pub(crate) use self::hosts::{processes_in, processes_in_group};
 pub use self::{adopt::recover, description::DescriptionError};
 use self::{description::LabDescription, record::LabRecord};
 use crate::{
     cluster::{Cluster, RoleObserver, role_text},
     plugins::Plugins,
-    target::ResolvedTarget,
+    target::{ResolvedTarget, TargetProcesses},
 };
 
 /// Why a lab is not up, or not down.
@@ -352,11 +353,18 @@ fn lab_state(members: &[MemberStatus], has_roles: bool) -> &'static str {
     }
 }
 
+/// The processes of a host, which were started in a control group of their own where that could be made.
+fn processes_of(lab: &str, host: &record::MemberRecord) -> Option<TargetProcesses> {
+    let owner = GroupOwner::Ours { path: own::path_of(lab, &host.name) };
+    host.process.map(|process| TargetProcesses { first: process.into(), owner })
+}
+
 /// The cluster that a lab is, for runs.
 fn cluster_of(description: &LabDescription, record: &LabRecord) -> Result<Cluster, LabError> {
     let interfaces = hosts::switch_interfaces(record)?;
     let switch = faultd_kernel::namespace::Namespace::open_named(&record.switch_namespace)?;
-    let members = description.members.iter().zip(interfaces).map(|(member, (namespace, link))| {
+    let members = description.members.iter().zip(interfaces).zip(&record.members);
+    let members = members.map(|((member, (namespace, link)), of_record)| {
         let target = TargetSide::Beyond;
         let interface = InterfaceReference { namespace, index: link.index, name: link.name, target };
         let name = format!("{}/{}", description.name, member.name);
@@ -369,6 +377,7 @@ fn cluster_of(description: &LabDescription, record: &LabRecord) -> Result<Cluste
                 addresses: vec![member.address],
                 shares_host: false,
                 container: None,
+                processes: processes_of(&description.name, of_record),
             },
         }
     });

@@ -9,7 +9,7 @@ use std::{
 use faultd_api::fault::FaultStatus;
 use prometheus::{GaugeVec, IntCounterVec, Registry};
 
-use super::{counters, gauges};
+use super::{counters, gauges, processes::ProcessFamilies};
 
 /// A fault that has ended is shown as inactive for this long, so that state timelines close.
 const KEPT_AFTER_END: Duration = Duration::from_secs(600);
@@ -20,6 +20,7 @@ pub(super) struct FaultFamilies {
     loss: GaugeVec,
     lease: GaugeVec,
     packets: IntCounterVec,
+    processes: ProcessFamilies,
     peer_changes: IntCounterVec,
     follows: IntCounterVec,
     /// Last status of each fault, and when it ended. A std mutex: held while the families are set.
@@ -32,7 +33,7 @@ impl FaultFamilies {
             active: gauges(
                 registry,
                 "faultd_fault_active",
-                "1 while the fault holds, 0 after it has ended; run is empty for a fault outside of a run.",
+                "1 while the fault holds, 0 after it has ended; run is empty for a fault outside of a run, direction for one on processes.",
                 &["run", "fault", "kind", "target", "direction"],
             )?,
             delay: gauges(
@@ -59,6 +60,7 @@ impl FaultFamilies {
                 "Packets of a fault by what became of them.",
                 &["fault", "target", "direction", "verdict"],
             )?,
+            processes: ProcessFamilies::register(registry)?,
             peer_changes: counters(
                 registry,
                 "faultd_peer_changes_total",
@@ -131,9 +133,13 @@ impl FaultFamilies {
     fn show(&self, status: &FaultStatus, active: bool) {
         let run = status.run.as_deref().unwrap_or_default();
         let (id, target) = (status.id.as_str(), status.target.as_str());
-        let direction = status.direction.text();
+        let direction = status.direction_text();
         let on = if active { 1.0 } else { 0.0 };
         self.active.with_label_values(&[run, id, status.kind.as_str(), target, direction]).set(on);
+        if let Some(counts) = &status.processes {
+            self.processes.show(status, counts, on);
+            return;
+        }
         let delay = status.delay_ns.map_or(0.0, |delay| Duration::from_nanos(delay).as_secs_f64());
         self.delay.with_label_values(&[run, id, target]).set(delay * on);
         self.loss.with_label_values(&[run, id, target]).set(status.loss_ratio.unwrap_or_default() * on);
@@ -146,8 +152,9 @@ impl FaultFamilies {
     fn remove(&self, status: &FaultStatus) {
         let run = status.run.as_deref().unwrap_or_default();
         let (id, target) = (status.id.as_str(), status.target.as_str());
-        let direction = status.direction.text();
+        let direction = status.direction_text();
         let _ = self.active.remove_label_values(&[run, id, status.kind.as_str(), target, direction]);
+        self.processes.remove(status);
         let _ = self.delay.remove_label_values(&[run, id, target]);
         let _ = self.loss.remove_label_values(&[run, id, target]);
         for (verdict, _) in verdicts(status) {

@@ -5,6 +5,7 @@
 
 mod faults;
 mod page;
+mod processes;
 mod roles;
 mod workload;
 
@@ -172,7 +173,7 @@ mod tests {
             held: None,
             delay_ns: Some(50_000_000),
             loss_ratio: None,
-            direction: Direction::Egress,
+            direction: Some(Direction::Egress),
             backend: "relay".into(),
             backend_reason: String::new(),
             interface: "veth0".into(),
@@ -182,6 +183,7 @@ mod tests {
             state: "effective".into(),
             follows: 0,
             packets: PacketCounts { matched: 3, ..PacketCounts::default() },
+            processes: None,
         }
     }
 

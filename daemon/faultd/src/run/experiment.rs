@@ -491,6 +491,7 @@ impl Finish {
         taints.extend(self.record.failure());
         let summary = Summary {
             leader_changes: self.record.leader_changes(),
+            processes: self.done.process_proofs,
             ..Summary::of(Measurement {
                 status: self.status,
                 tainted: (!taints.is_empty()).then(|| taints.join("; ")),

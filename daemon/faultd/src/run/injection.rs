@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use faultd_api::{
-    fault::{Direction, FaultRequest, FaultStatus},
+    fault::{Direction, FaultRequest, FaultStatus, ProcessCounts},
     shape::FaultShape,
     units::nanoseconds,
 };
@@ -14,8 +14,8 @@ use faultd_plugin_host::{
 };
 use faultd_results::{
     event::{EventKind, FaultEvent},
-    metadata::{FaultRecord, ResolvedFault},
-    summary::RuleProof,
+    metadata::{FaultRecord, ProcessFaultRecord, ResolvedFault},
+    summary::{ProcessProof, RuleProof},
 };
 use tokio::{sync::watch, time::sleep_until};
 
@@ -24,7 +24,7 @@ use crate::{
     cluster::{Cluster, RoleError, RoleObserver, role_text},
     engine::{Application, Cleared, EngineError, EngineHandle, FaultOwner, Selection},
     fault::{FaultError, FaultSpec, backend},
-    target::{Peers, ResolvedTarget, TargetError, Targets},
+    target::{Part, Peers, ResolvedTarget, TargetError, Targets},
 };
 
 /// A fault may outlive the moment at which its schedule wants to be asked again by this, so that it
@@ -103,8 +103,10 @@ pub struct Injection<'a> {
 pub struct InjectionRecord {
     /// As asked for and resolved.
     pub faults: Vec<FaultRecord>,
-    /// What the kernel counted.
+    /// What the kernel counted of packets.
     pub proofs: Vec<RuleProof>,
+    /// What the kernel confirmed of processes.
+    pub process_proofs: Vec<ProcessProof>,
     /// What speaks against the numbers.
     pub taints: Vec<String>,
 }
@@ -192,7 +194,7 @@ impl Injection<'_> {
     async fn apply(&mut self, proposal: Rule, until: Option<Duration>) -> Result<(), InjectionError> {
         let commanded_ns = clock::monotonic_ns();
         let (mut spec, lease_ends) = self.checked(&proposal, until)?;
-        let (member, target, role) = self.resolve(&spec.target).await?;
+        let (member, target, role) = self.resolve(&spec).await?;
         if target.container.is_some() {
             // By that it is found again when it is restarted or recreated.
             spec.target.clone_from(&target.name);
@@ -282,7 +284,8 @@ impl Injection<'_> {
         let has_pattern = shape.loss_gilbert_elliott.is_some()
             || shape.loss_every.is_some()
             || shape.loss_packets.is_some()
-            || !shape.delay_table_ms.is_empty();
+            || !shape.delay_table_ms.is_empty()
+            || shape.is_on_processes();
         !rule.effects.is_empty() || has_pattern
     }
 
@@ -338,14 +341,21 @@ impl Injection<'_> {
         if packets.expired > 0 {
             self.done.taints.push(format!("{} packets met the fault after its lease", packets.expired));
         }
-        if packets.matched == 0 {
-            self.done.taints.push(format!("{description} had no effect: no packet matched"));
+        if let Some(why) = without_effect(&cleared.status) {
+            self.done.taints.push(format!("{description} had no effect: {why}"));
+        }
+        if cleared.status.state == "gone" {
+            self.done.taints.push(format!("{description} did not hold to its end"));
         }
         self.done.taints.extend(cleared.failures.iter().map(|failure| format!("clean-up failed: {failure}")));
+        if let Some(counts) = &cleared.status.processes {
+            self.done.process_proofs.push(process_proof(&cleared.status, counts));
+            return;
+        }
         self.done.proofs.push(RuleProof {
             fault: cleared.status.id.clone(),
             target: cleared.status.target.clone(),
-            direction: cleared.status.direction.text().to_owned(),
+            direction: cleared.status.direction_text().to_owned(),
             seen: packets.seen,
             matched: packets.matched,
             delayed: packets.delayed,
@@ -361,15 +371,12 @@ impl Injection<'_> {
         self.record.fault_event_at(commanded_ns, EventKind::FaultCleared, event);
     }
 
-    async fn resolve(&mut self, target: &str) -> Result<(String, ResolvedTarget, Role), InjectionError> {
+    async fn resolve(&mut self, spec: &FaultSpec) -> Result<(String, ResolvedTarget, Role), InjectionError> {
         let roles = self.observer.roles().await?;
-        let (member, role) = self.cluster.member(target, &roles, self.serving)?;
+        let (member, role) = self.cluster.member(&spec.target, &roles, self.serving)?;
         let found = match &member.target.container {
             // It may have been restarted since the run began.
-            Some(_) => {
-                let network = self.spec.request.network.as_deref();
-                self.targets.resolve_on(&member.target.name, network).await?
-            }
+            Some(_) => self.targets.resolve_for(&member.target.name, &Part::of(spec)).await?,
             None => member.target.clone(),
         };
         Ok((member.name.clone(), found, role))
@@ -500,11 +507,44 @@ fn describe(application: &Application, role: Role) -> String {
     format!("{} on {} ({})", application.spec.text(), application.target.name, role_text(role))
 }
 
-/// How long after the engine was told the first packet met the fault.
+/// Why a fault did nothing, if it did nothing.
+fn without_effect(status: &FaultStatus) -> Option<&'static str> {
+    match &status.processes {
+        None => (status.packets.matched == 0).then_some("no packet matched"),
+        Some(counts) if status.kind == "pause" => {
+            (counts.pauses == 0).then_some("the kernel confirmed no pause")
+        }
+        Some(counts) => {
+            (counts.throttled_periods == 0).then_some("the target never wanted more than it may use")
+        }
+    }
+}
+
+fn process_proof(status: &FaultStatus, counts: &ProcessCounts) -> ProcessProof {
+    let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
+    ProcessProof {
+        fault: status.id.clone(),
+        target: status.target.clone(),
+        kind: status.kind.clone(),
+        pauses: counts.pauses,
+        paused_s: seconds(counts.paused_ns),
+        unconfirmed_pauses: counts.unconfirmed_pauses,
+        periods: counts.periods,
+        throttled_periods: counts.throttled_periods,
+        throttled_s: seconds(counts.throttled_ns),
+    }
+}
+
+/// How long after the engine was told the fault was felt for the first time.
 fn onset_text(status: &FaultStatus) -> String {
     let milliseconds = |onset_ns| Duration::from_nanos(onset_ns).as_secs_f64() * 1e3;
     status.onset_ns.map_or_else(String::new, |onset_ns| {
-        format!("; met its first packet {:.3} ms after it was commanded", milliseconds(onset_ns))
+        let first = match &status.processes {
+            None => "met its first packet",
+            Some(counts) if counts.pauses > 0 => "all processes stood still for the first time",
+            Some(_) => "the share of the processors was used up for the first time",
+        };
+        format!("; {first} {:.3} ms after it was commanded", milliseconds(onset_ns))
     })
 }
 
@@ -519,9 +559,14 @@ fn fault_event(status: &FaultStatus, description: &str) -> FaultEvent {
 fn fault_record(asked: &str, status: &FaultStatus, role: Role) -> FaultRecord {
     FaultRecord {
         target: asked.to_owned(),
-        direction: status.direction.text().to_owned(),
+        direction: status.direction_text().to_owned(),
         delay_ns: status.delay_ns.unwrap_or_default(),
         loss_ratio: status.loss_ratio.unwrap_or_default(),
+        on_processes: status.processes.as_ref().map(|_| ProcessFaultRecord {
+            pause_ns: status.shape.pause_ns,
+            pause_every_ns: status.shape.pause_every_ns,
+            cpus: status.shape.cpus,
+        }),
         resolved: Some(ResolvedFault {
             fault: status.id.clone(),
             target: status.target.clone(),

@@ -2,7 +2,7 @@
 //! there at all.
 
 use super::{
-    FoundPeer, ResolvedTarget, TargetError, Targets, checked,
+    FoundPeer, Part, ResolvedTarget, TargetError, Targets,
     containers::{ContainerError, ContainerIdentity},
 };
 
@@ -13,10 +13,8 @@ pub struct FollowedFault {
     pub id: String,
     /// The target as it was asked for.
     pub asked: String,
-    /// The network that was asked for.
-    pub network: Option<String>,
-    /// Whether its own packets are told by ports, so that it may be in the network of the host.
-    pub names_ports: bool,
+    /// What of the container it concerns.
+    pub part: Part,
     /// The container as it was known last.
     pub container: ContainerIdentity,
     /// Whether it was away when it was looked for last.
@@ -26,7 +24,7 @@ pub struct FollowedFault {
 /// Where the target of a fault is now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Whereabouts {
-    /// It is connected here.
+    /// It is connected, or runs, here.
     There(ResolvedTarget),
     /// It is not there, or cannot be faulted, for a reason that people are told.
     Away(String),
@@ -36,12 +34,12 @@ impl Targets {
     /// Where the target of a fault is now; nothing when its engine does not answer, but the container still
     /// runs.
     pub async fn target_again(&self, fault: &FollowedFault) -> Option<Whereabouts> {
-        let FollowedFault { asked, network, container, .. } = fault;
-        let found = match self.containers.find_again(container, asked, network.as_deref()).await {
+        let FollowedFault { asked, part, container, .. } = fault;
+        let found = match self.containers.find_again(container, asked, part).await {
             Err(ContainerError::NoEngine { .. }) if container.process.is_alive() => return None,
             found => found.map_err(TargetError::Container),
         };
-        Some(match found.and_then(|target| checked(target, fault.names_ports)) {
+        Some(match found.and_then(|target| part.checked(target)) {
             Ok(target) => Whereabouts::There(target),
             Err(why) => Whereabouts::Away(why.to_string()),
         })

@@ -86,7 +86,7 @@ fn checked(host: &Namespace, link: &Link) -> Result<ResolvedTarget, TargetError>
     let name = format!("{PREFIX}{}", link.name);
     let interfaces = vec![here(host, link)];
     let addresses = addresses(link);
-    Ok(ResolvedTarget { name, interfaces, addresses, shares_host: false, container: None })
+    Ok(ResolvedTarget { name, interfaces, addresses, shares_host: false, container: None, processes: None })
 }
 
 fn problem(link: &Link) -> Option<InterfaceProblem> {

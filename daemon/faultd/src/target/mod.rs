@@ -1,4 +1,4 @@
-//! From a name to the interfaces whose packets a fault concerns.
+//! From a name to the interfaces whose packets a fault concerns, or to the processes.
 //!
 //! ```text
 //! etcd/etcd0, etcd0 ─▶ lab            netns/NAME, pid/N ─▶ namespace, process ─┐
@@ -17,7 +17,7 @@ mod selecting;
 use std::{collections::BTreeMap, net::IpAddr};
 
 use faultd_api::target::TargetStatus;
-use faultd_kernel::{datapath::InterfaceReference, process::ProcessIdentity};
+use faultd_kernel::{control_group::GroupOwner, datapath::InterfaceReference, process::ProcessIdentity};
 
 pub use self::again::{FollowedFault, Whereabouts};
 use self::{
@@ -43,13 +43,71 @@ pub struct ResolvedTarget {
     pub shares_host: bool,
     /// Which container it is, where it is one.
     pub container: Option<ContainerIdentity>,
+    /// Its processes, where they are known apart from all others.
+    pub processes: Option<TargetProcesses>,
+}
+
+/// The processes of a target that can be paused or throttled together, and nobody with them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetProcesses {
+    /// The one by which the others are found.
+    pub first: ProcessIdentity,
+    /// Whose their control group must be.
+    pub owner: GroupOwner,
+}
+
+/// What of a target a fault concerns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Its packets.
+    Packets {
+        /// Those of one network of a container; of all when missing.
+        network: Option<String>,
+        /// Whether they are told by its ports, so that it may be in the network of the host.
+        names_ports: bool,
+    },
+    /// Its processes.
+    Processes,
+}
+
+impl Part {
+    /// What a fault concerns.
+    #[must_use]
+    pub fn of(fault: &FaultSpec) -> Self {
+        match fault.processes {
+            Some(_) => Self::Processes,
+            None => Self::Packets {
+                network: fault.network.clone(),
+                names_ports: fault.selection.names_target_ports(),
+            },
+        }
+    }
+
+    /// All packets.
+    pub(super) fn anything() -> Self {
+        Self::Packets { network: None, names_ports: false }
+    }
+
+    /// A target of such a fault, which does not concern anybody else.
+    fn checked(&self, target: ResolvedTarget) -> Result<ResolvedTarget, TargetError> {
+        match self {
+            Self::Processes if target.processes.is_none() => Err(TargetError::NoProcesses(target.name)),
+            Self::Packets { names_ports: false, .. } if target.shares_host => {
+                Err(TargetError::SharesHost(target.name))
+            }
+            Self::Packets { network: Some(_), .. } if target.container.is_none() => {
+                Err(TargetError::NoContainer(target.name))
+            }
+            _ => Ok(target),
+        }
+    }
 }
 
 impl ResolvedTarget {
     fn connected(name: String, connections: Connections) -> Self {
         let Connections { interfaces, addresses, shares_host } = connections;
         let interfaces = interfaces.into_iter().map(|(interface, _addresses)| interface).collect();
-        Self { name, interfaces, addresses, shares_host, container: None }
+        Self { name, interfaces, addresses, shares_host, container: None, processes: None }
     }
 }
 
@@ -118,6 +176,11 @@ pub enum TargetError {
     /// A network of something that has none.
     #[error("'{0}' is no container: leave --network out")]
     NoContainer(String),
+    /// Its processes are not known apart from others.
+    #[error(
+        "'{0}' has no processes that could be paused or throttled alone: that is for containers and hosts of labs"
+    )]
+    NoProcesses(String),
     /// More targets are wanted than there are.
     #[error("{wanted} targets cannot be chosen of {among}: ask for at least 1 and at most {among}")]
     TooFew {
@@ -160,20 +223,23 @@ impl Targets {
     /// # Errors
     /// When nothing, or more than one thing, has that name, or what has it cannot be faulted.
     pub async fn resolve(&self, name: &str) -> Result<ResolvedTarget, TargetError> {
-        self.resolve_on(name, None).await
+        self.resolve_for(name, &Part::anything()).await
     }
 
-    /// The same, where only its packets of one network are meant if one is given.
+    /// Finds a target as [`Targets::resolve`] does, for a fault on a part of it.
     ///
     /// # Errors
-    /// As [`Targets::resolve`], and when it is not on that network.
-    pub async fn resolve_on(&self, name: &str, network: Option<&str>) -> Result<ResolvedTarget, TargetError> {
+    /// As [`Targets::resolve`], and when it has no such part.
+    pub async fn resolve_for(&self, name: &str, part: &Part) -> Result<ResolvedTarget, TargetError> {
         match Named::of(name) {
+            Named::Namespace(_) | Named::Process(_) | Named::Interface(_) if *part == Part::Processes => {
+                Err(TargetError::NoProcesses(name.to_owned()))
+            }
             Named::Namespace(name) => namespace::find(name).await,
             Named::Process(number) => process::find(number).await,
             Named::Interface(name) => interface::find(name).await,
             Named::Host => {
-                let container = self.containers.find(name, network).await;
+                let container = self.containers.find(name, part).await;
                 only(name, self.labs.hosts_named(name), container, |target| target.name.clone())
             }
         }
@@ -182,14 +248,10 @@ impl Targets {
     /// Finds the target of a fault.
     ///
     /// # Errors
-    /// As [`Targets::resolve`], and when the fault would concern all packets of the host.
+    /// As [`Targets::resolve`], and when the fault would concern all packets or processes of the host.
     pub async fn of_fault(&self, fault: &FaultSpec) -> Result<ResolvedTarget, TargetError> {
-        let network = fault.network.as_deref();
-        let target = self.resolve_on(&fault.target, network).await?;
-        if target.container.is_none() && network.is_some() {
-            return Err(TargetError::NoContainer(target.name));
-        }
-        checked(target, fault.selection.names_target_ports())
+        let part = Part::of(fault);
+        part.checked(self.resolve_for(&fault.target, &part).await?)
     }
 
     /// The named peers of a fault, looked up now.
@@ -314,11 +376,6 @@ fn only<T>(
             Err(TargetError::Ambiguous { name: name.to_owned(), candidates })
         }
     }
-}
-
-/// A target of a fault that does not concern all packets of the host.
-fn checked(target: ResolvedTarget, names_ports: bool) -> Result<ResolvedTarget, TargetError> {
-    if target.shares_host && !names_ports { Err(TargetError::SharesHost(target.name)) } else { Ok(target) }
 }
 
 /// A target for people, with what stands in the way of a fault.

@@ -15,6 +15,7 @@ mod following;
 #[path = "../networks/mod.rs"]
 mod networks;
 mod podman;
+mod processes;
 mod selecting;
 
 use std::sync::Arc;

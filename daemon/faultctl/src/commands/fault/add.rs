@@ -250,6 +250,26 @@ mod tests {
     }
 
     #[test]
+    fn a_fault_on_processes_travels_and_has_no_direction() {
+        let pause = request("web --pause 200ms --pause-every 1s --for 5s").unwrap();
+        assert_eq!(pause.shape.pause_ns, Some(200_000_000));
+        assert_eq!(pause.shape.pause_every_ns, Some(1_000_000_000));
+        assert_eq!(request("web --cpus 0.2").unwrap().shape.cpus, Some(0.2));
+        for wrong in [
+            "--pause 1ms --cpus 0.2",
+            "--pause 1ms --direction egress",
+            "--cpus 0.2 --direction egress",
+            "--cpus x",
+            "--cpus 0",
+            "--cpus -1",
+            "--pause 0s",
+        ] {
+            let words = ["faultctl", "fault", "add", "web"].into_iter().chain(wrong.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn everything_that_shapes_a_fault_travels() {
         let words = "web --delay 50ms --jitter 5ms --distribution pareto --rate 10mbit --duplicate 1% \
                      --corrupt 2% --corrupt-kind silent --port 2379 --proto tcp --priority 3 --unit skb --for 1s";

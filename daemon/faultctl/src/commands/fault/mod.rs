@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use faultd_api::{
     dictionary,
-    fault::{FaultRequest, FaultStatus},
+    fault::{Direction, FaultRequest, FaultStatus},
     proxy::ManagerProxy,
     units::{duration_text, nanoseconds, parse_duration},
 };
@@ -20,11 +20,12 @@ use crate::{
     fault_flags::FaultFlags,
     fault_report,
     output::{Format, or_dash, table},
+    process_report,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FaultVerb {
-    /// Makes targets slow or lossy, all of them or none: for a time (--for), until the faults are removed
+    /// Makes targets slow or lossy, or pauses them, all of them or none: for a time (--for), until the faults are removed
     /// (--detach), or until Ctrl-C.
     Add(Box<AddArguments>),
     /// The faults that hold, with what the kernel counted.
@@ -94,7 +95,7 @@ async fn set(
         delay_ns: now.delay_ns,
         loss_ratio: now.loss_ratio,
         shape: now.shape,
-        direction: now.direction,
+        direction: now.direction.unwrap_or_default(),
         backend: fault.backend.unwrap_or_default(),
         hold_for_ns: hold_for.map(nanoseconds).or(now.remaining_ns),
         seed: Some(now.seed),
@@ -123,24 +124,28 @@ fn faults_table(faults: &[FaultStatus]) -> String {
         "MATCHED",
         "DELAYED",
         "DROPPED",
+        "STOOD STILL",
         "RUN",
     ];
     table(header, faults.iter().map(row))
 }
 
-fn row(fault: &FaultStatus) -> [String; 12] {
+fn row(fault: &FaultStatus) -> [String; 13] {
+    // A fault on processes counts no packets.
+    let count = |packets: u64| or_dash(fault.processes.is_none().then_some(packets));
     [
         fault.id.clone(),
         fault.target.clone(),
         fault.text.clone(),
-        fault.direction.text().to_owned(),
+        or_dash(fault.direction.map(Direction::text)),
         fault.backend.clone(),
         or_dash(Some(&fault.interface).filter(|interface| !interface.is_empty())),
         or_dash(fault.remaining_ns.map(remaining_text)),
         fault.state.clone(),
-        fault.packets.matched.to_string(),
-        fault.packets.delayed.to_string(),
-        fault.packets.dropped.to_string(),
+        count(fault.packets.matched),
+        count(fault.packets.delayed),
+        count(fault.packets.dropped),
+        or_dash(fault.processes.as_ref().map(process_report::in_short)),
         or_dash(fault.run.as_ref()),
     ]
 }

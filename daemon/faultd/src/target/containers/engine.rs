@@ -35,12 +35,14 @@ pub(super) struct Engine {
 }
 
 /// A container as the engine describes it alone.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Inspected {
     pub(super) name: String,
     pub(super) id: String,
     /// Its first process, while it runs.
     pub(super) pid: Option<u32>,
+    /// Whether somebody has paused it.
+    pub(super) is_paused: bool,
     /// Its addresses on each of its networks.
     pub(super) networks: BTreeMap<String, Vec<IpAddr>>,
 }
@@ -159,12 +161,14 @@ fn own_name(names: &[String]) -> String {
 
 fn inspected(container: ContainerInspectResponse, asked: &str) -> Inspected {
     let pid = running_pid(&container);
+    let is_paused = container.state.as_ref().is_some_and(|state| state.paused == Some(true));
     let networks = container.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
     let networks = networks.into_iter().map(|(name, endpoint)| (name, addresses(&endpoint)));
     Inspected {
         name: container.name.as_deref().unwrap_or(asked).trim_start_matches('/').to_owned(),
         id: container.id.unwrap_or_default(),
         pid,
+        is_paused,
         networks: networks.collect(),
     }
 }

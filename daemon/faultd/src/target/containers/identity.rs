@@ -78,12 +78,7 @@ mod tests {
 
     #[test]
     fn a_container_without_a_process_does_not_run() {
-        let container = Inspected {
-            name: "web".into(),
-            id: "a1".repeat(32),
-            pid: None,
-            networks: std::collections::BTreeMap::new(),
-        };
+        let container = Inspected { name: "web".into(), id: "a1".repeat(32), ..Inspected::default() };
         let error = namespace_of(&container).unwrap_err().to_string();
         assert_eq!(error, "container 'web' is not running: start it first");
         let of_nobody = Inspected { pid: Some(u32::MAX), ..container };

@@ -6,7 +6,7 @@ use faultd_api::target::TargetStatus;
 use futures_util::future::join_all;
 
 use super::{
-    super::{TargetError, status},
+    super::{Part, TargetError, status},
     Container, ContainerError, Containers,
     engine::Engine,
     resolved,
@@ -42,7 +42,7 @@ async fn shown(engine: &Engine, container: Container) -> TargetStatus {
 
 async fn look(engine: &Engine, container: &Container) -> Result<super::ResolvedTarget, ContainerError> {
     let inspected = engine.inspect(&container.id).await?;
-    resolved(engine, inspected, &container.name, None).await
+    resolved(engine, inspected, &container.name, &Part::anything()).await
 }
 
 fn not_running(container: &Container) -> Result<super::ResolvedTarget, ContainerError> {

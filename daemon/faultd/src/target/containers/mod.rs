@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use faultd_kernel::{datapath::InterfaceReference, process::ProcessIdentity};
+use faultd_kernel::{control_group::GroupOwner, datapath::InterfaceReference, process::ProcessIdentity};
 use futures_util::future::join_all;
 
 pub(super) use self::selector::Selector;
@@ -28,7 +28,7 @@ pub use self::{
     selector::SelectorError,
 };
 use super::{
-    FoundPeer, ResolvedTarget,
+    FoundPeer, Part, ResolvedTarget, TargetProcesses,
     interfaces::{self, Connections, InterfacesError, connections},
 };
 
@@ -57,6 +57,9 @@ pub enum ContainerError {
     /// The container has no process.
     #[error("container '{0}' is not running: start it first")]
     NotRunning(String),
+    /// Its processes stand still already.
+    #[error("container '{0}' is paused: let it go on first ('docker unpause {0}')")]
+    Paused(String),
     /// More than one container is meant.
     #[error(
         "'{name}' could be any of {}: name one of them in full, or by its id",
@@ -137,9 +140,13 @@ impl Containers {
     ///
     /// # Errors
     /// When there is no engine, no such container, several, or none that can be faulted.
-    pub async fn find(&self, asked: &str, network: Option<&str>) -> Result<ResolvedTarget, ContainerError> {
+    pub async fn find(&self, asked: &str, part: &Part) -> Result<ResolvedTarget, ContainerError> {
         let (engine, container) = self.only(asked).await?;
-        resolved(engine, container, asked, network).await
+        // Later on it may be paused by us, and an engine take that for its own doing.
+        if *part == Part::Processes && container.is_paused {
+            return Err(ContainerError::Paused(container.name));
+        }
+        resolved(engine, container, asked, part).await
     }
 
     /// The full name of the only container that has this name, or the whole id of the only one whose id
@@ -196,10 +203,10 @@ impl Containers {
         &self,
         known: &ContainerIdentity,
         asked: &str,
-        network: Option<&str>,
+        part: &Part,
     ) -> Result<ResolvedTarget, ContainerError> {
         let (engine, container) = self.again(known, asked).await?;
-        let mut target = resolved(engine, container, asked, network).await?;
+        let mut target = resolved(engine, container, asked, part).await?;
         if let Some(identity) = &mut target.container {
             identity.by_id = known.by_id;
         }
@@ -349,19 +356,26 @@ async fn resolved(
     engine: &Engine,
     container: Inspected,
     asked: &str,
-    network: Option<&str>,
+    part: &Part,
 ) -> Result<ResolvedTarget, ContainerError> {
     let (process, inside) = namespace_of(&container)?;
-    let found = connections(format!("container '{}'", container.name), inside).await?;
-    let (interfaces, addresses) = on_networks(&container, found.clone(), network)?;
     let identity = identity_of(engine, &container, asked, process);
-    Ok(ResolvedTarget {
-        name: container.name,
-        interfaces,
-        addresses,
-        shares_host: found.shares_host,
+    let owner = GroupOwner::Container { id: container.id.clone() };
+    let processes = Some(TargetProcesses { first: process, owner });
+    let target = ResolvedTarget {
+        name: container.name.clone(),
+        interfaces: Vec::new(),
+        addresses: Vec::new(),
+        shares_host: false,
         container: Some(identity),
-    })
+        processes,
+    };
+    // Processes can be paused that have no network.
+    let Part::Packets { network, .. } = part else { return Ok(target) };
+    let found = connections(format!("container '{}'", container.name), inside).await?;
+    let shares_host = found.shares_host;
+    let (interfaces, addresses) = on_networks(&container, found, network.as_deref())?;
+    Ok(ResolvedTarget { interfaces, addresses, shares_host, ..target })
 }
 
 fn identity_of(
@@ -462,8 +476,7 @@ mod tests {
             shares_host: false,
         };
         let networks = [("back".to_owned(), vec![[10, 0, 0, 2].into()]), ("none".to_owned(), Vec::new())];
-        let container =
-            Inspected { name: "web".into(), id: String::new(), pid: None, networks: networks.into() };
+        let container = Inspected { name: "web".into(), networks: networks.into(), ..Inspected::default() };
         let on = |network: Option<&str>| {
             let (interfaces, _addresses) = on_networks(&container, found.clone(), network)?;
             Ok::<_, ContainerError>(interfaces.iter().map(|interface| interface.index).collect::<Vec<_>>())

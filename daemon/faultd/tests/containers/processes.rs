@@ -1,0 +1,143 @@
+//! Containers that are paused and throttled: their processes, as the host sees them.
+
+use std::{
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use faultd_testkit::{command::wait_until, daemon_under_test::DaemonUnderTest};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::engine::{Container, Engine, PATIENCE, assert_refused, fault, faults_are_gone};
+
+/// Of the kernel's `USER_HZ`, in which it tells of time on processors.
+const TICK: Duration = Duration::from_millis(10);
+const BACK_WITHIN: Duration = Duration::from_secs(10);
+
+/// A process in the container that wants a processor all the time; it ends with the container.
+fn busy(container: &Container) -> u32 {
+    let words = format!("exec --detach {} cat /dev/zero", container.name);
+    // An engine does not start anything in a container that stands still just then.
+    assert!(wait_until(PATIENCE, || container.engine.try_docker(&words).code == Some(0)));
+    let id = container.id();
+    let mut found = None;
+    let is_there = wait_until(PATIENCE, || {
+        found = processes().find(|pid| is_busy_one(*pid, &id));
+        found.is_some()
+    });
+    assert!(is_there, "no busy process in {id}");
+    found.expect("a process")
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").expect("/proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+fn is_busy_one(pid: u32, container: &str) -> bool {
+    let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    read("cmdline") == b"cat\0/dev/zero\0" && String::from_utf8_lossy(&read("cgroup")).contains(container)
+}
+
+/// The share of a processor that a process has for a while.
+fn share(pid: u32) -> f64 {
+    let (begin, before) = (Instant::now(), processor_time(pid));
+    sleep(Duration::from_secs(3));
+    (processor_time(pid) - before).as_secs_f64() / begin.elapsed().as_secs_f64()
+}
+
+fn processor_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let (_, fields) = stat.rsplit_once(')').expect("the name of a process");
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("ticks"));
+    TICK * ticks.sum::<u32>()
+}
+
+fn pauses(daemon: &DaemonUnderTest) -> u64 {
+    fault(daemon)["processes"]["pauses"].as_u64().expect("a count")
+}
+
+#[test]
+fn a_container_is_paused_and_its_pauses_follow_it_when_it_is_started_again() {
+    let name = "a_container_is_paused_and_its_pauses_follow_it_when_it_is_started_again";
+    let Some(engine) = Engine::get(name) else { return };
+    // Without any interface: packets have nothing to do with it.
+    let container = engine.container("--network none");
+    let daemon = engine.faultd();
+    let free = share(busy(&container));
+    daemon
+        .faultctl(&format!("fault add {} --pause 400ms --pause-every 500ms --detach", container.name))
+        .succeeded();
+    let paused = share(processes().find(|pid| is_busy_one(*pid, &container.id())).expect("the busy one"));
+    let shown = fault(&daemon);
+    println!("a share of {free} before, {paused} with pauses of 80 %: {shown}");
+    assert!(paused < 0.5 * free, "{free} before, {paused} with pauses of 80 %");
+    assert_eq!((&shown["state"], &shown["direction"]), (&"effective".into(), &Value::Null), "{shown}");
+    assert!(shown["processes"]["group"].as_str().is_some_and(|group| group.contains(&container.id())));
+
+    let before = pauses(&daemon);
+    engine.docker(&format!("restart --time 0 {}", container.name));
+    let is_back = || fault(&daemon)["follows"] == 1 && fault(&daemon)["state"] == "effective";
+    assert!(wait_until(BACK_WITHIN, is_back), "{}", fault(&daemon));
+    assert!(wait_until(BACK_WITHIN, || pauses(&daemon) > before + 3), "{before} before: {}", fault(&daemon));
+    let again = share(busy(&container));
+    assert!(again < 0.5 * free, "{free} before, {again} after a restart");
+
+    engine.docker(&format!("stop --time 0 {}", container.name));
+    assert!(wait_until(BACK_WITHIN, || fault(&daemon)["state"] == "away"), "{}", fault(&daemon));
+    engine.docker(&format!("start {}", container.name));
+    assert!(wait_until(BACK_WITHIN, || fault(&daemon)["state"] == "effective"), "{}", fault(&daemon));
+    // Made anew under its name, it is another group.
+    container.remove();
+    container.run("--network none");
+    let id = container.id();
+    let is_there = || fault(&daemon)["processes"]["group"].as_str().is_some_and(|group| group.contains(&id));
+    assert!(wait_until(BACK_WITHIN, is_there), "{}", fault(&daemon));
+
+    daemon.faultctl("fault clear").succeeded();
+    let after = share(busy(&container));
+    assert!(after > 0.5 * free, "{free} before, {after} afterwards");
+}
+
+#[test]
+fn a_container_is_held_to_a_share_of_the_processors_and_let_go_when_the_daemon_dies() {
+    let name = "a_container_is_held_to_a_share_of_the_processors_and_let_go_when_the_daemon_dies";
+    let Some(engine) = Engine::get(name) else { return };
+    let container = engine.container("--cpus 0.9");
+    let mut daemon = engine.faultd();
+    let pid = busy(&container);
+    let free = share(pid);
+    let wanted = daemon.faultctl(&format!("fault add {} --cpus 0.95 --detach", container.name));
+    assert_refused(&wanted, 1, "0.95 would not make it slower");
+    daemon.faultctl(&format!("fault add {} --cpus 0.1 --detach", container.name)).succeeded();
+    let held = share(pid);
+    println!("a share of {free} before, {held} of 0.1");
+    assert!(held < 0.2 && held < 0.6 * free, "{free} before, {held} of 0.1");
+    assert_eq!(fault(&daemon)["state"], "effective");
+    daemon.signal(Signal::KILL);
+    daemon.wait_for_end();
+    sleep(Duration::from_millis(500));
+    let after = share(pid);
+    assert!(after > 0.5 * free, "{free} before, {after} afterwards");
+    let quota = engine.docker(&format!("inspect --format {{{{.HostConfig.NanoCpus}}}} {}", container.name));
+    assert_eq!(quota.stdout.trim(), "900000000");
+    daemon.restart();
+    assert!(faults_are_gone(&daemon));
+}
+
+#[test]
+fn a_container_that_its_engine_has_paused_is_refused() {
+    let Some(engine) = Engine::get("a_container_that_its_engine_has_paused_is_refused") else { return };
+    let container = engine.container("");
+    let daemon = engine.faultd();
+    let add =
+        || daemon.faultctl(&format!("fault add {} --pause 5ms --pause-every 1s --detach", container.name));
+    engine.docker(&format!("pause {}", container.name));
+    assert_refused(&add(), 1, "is paused: let it go on first");
+    engine.docker(&format!("unpause {}", container.name));
+    add().succeeded();
+    daemon.faultctl("fault clear").succeeded();
+    assert!(faults_are_gone(&daemon));
+}
