@@ -41,7 +41,7 @@ cassandra: setup-cassandra
 
 # The tests build the daemon themselves, with what they add to it.
 test: setup-test guests
-	@$(step) --last 'running the tests' cargo xtask test
+	@$(step) --last 'running the tests' cargo xtask test $(if $(CHECKS),--with-checks)
 
 # Not part of `make test`: a Cassandra is downloaded, and its members want 3 GB of memory.
 # One test at a time: each has a cluster on the same addresses. A quiet cargo would not name the tests.

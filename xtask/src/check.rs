@@ -10,8 +10,19 @@ use crate::{command, tidy};
 const LINTED: [&str; 2] = [".", "plugins"];
 const FORMATTED: [&str; 4] = [".", "plugins", "ebpf/faultd-ebpf", "fuzz"];
 
-/// Runs all checks, also after one has failed, and names those that did.
-pub(crate) fn run() -> Result<ExitCode> {
+/// Runs all checks and names those that failed.
+pub(crate) fn run() -> ExitCode {
+    let failed = failed();
+    if failed.is_empty() {
+        println!("all checks passed");
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("failed: {}", failed.join(", "));
+    ExitCode::FAILURE
+}
+
+/// Runs all checks, also after one has failed, and answers the names of those that did.
+pub(crate) fn failed() -> Vec<String> {
     let mut failed = Vec::new();
     for folder in FORMATTED {
         let mut cargo = cargo_in(folder);
@@ -34,12 +45,7 @@ pub(crate) fn run() -> Result<ExitCode> {
     }
     note(&mut failed, "cargo deny".to_owned(), licences());
     note(&mut failed, "tidy".to_owned(), tidy::check());
-    if failed.is_empty() {
-        println!("all checks passed");
-        return Ok(ExitCode::SUCCESS);
-    }
-    eprintln!("failed: {}", failed.join(", "));
-    Ok(ExitCode::FAILURE)
+    failed
 }
 
 fn note(failed: &mut Vec<String>, name: String, outcome: Result<()>) {
@@ -51,7 +57,7 @@ fn note(failed: &mut Vec<String>, name: String, outcome: Result<()>) {
 
 fn cargo_in(folder: &str) -> Command {
     let root = command::root();
-    let mut cargo = command::cargo();
+    let mut cargo = command::cargo_that_makes_way();
     cargo.current_dir(root.join(folder));
     if folder != "." {
         cargo.env("CARGO_TARGET_DIR", root.join("target/build").join(format!("{folder}-native")));

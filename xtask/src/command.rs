@@ -30,6 +30,13 @@ pub(crate) fn cargo() -> Command {
     program(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
+/// The same, which makes way for tests that measure.
+pub(crate) fn cargo_that_makes_way() -> Command {
+    let mut nice = program("nice");
+    nice.arg(cargo().get_program());
+    nice
+}
+
 /// Runs to the end, output passed through; an exit status other than 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;

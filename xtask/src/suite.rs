@@ -7,11 +7,11 @@ use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::tally::Tally;
 use crate::test_program::{self, TestProgram};
-use crate::{command, uml};
+use crate::{check, command, uml};
 
 /// Names the file that tests which skip themselves write a line to.
 const SKIPS: &str = "FAULTD_TEST_SKIPS";
@@ -20,12 +20,15 @@ const SKIPS: &str = "FAULTD_TEST_SKIPS";
 const MOST_RUN_AGAIN: usize = 3;
 
 /// Runs all suites, lists what was skipped, and ends with "N passed, N failed, N skipped".
-pub(crate) fn run() -> Result<ExitCode> {
+///
+/// Where `with_checks`, what every change must pass besides the tests is checked too, and counted as one failure if
+/// it does not.
+pub(crate) fn run(with_checks: bool) -> Result<ExitCode> {
     let start = Instant::now();
     let mut tally = Tally::default();
     let strict = std::env::var_os("CI").is_some_and(|value| value == "true");
     // The sum at the end is owed whatever happens.
-    counting_errors(&mut tally, all_suites);
+    counting_errors(&mut tally, |tally| all_suites(tally, with_checks));
     for remark in tally.remarks() {
         println!("{remark}");
     }
@@ -46,7 +49,7 @@ fn counting_errors(tally: &mut Tally, suite: impl FnOnce(&mut Tally) -> Result<(
 
 /// What measures has the machine to itself. The second kernel, which has one processor, then runs beside what
 /// compiles and computes.
-fn all_suites(tally: &mut Tally) -> Result<()> {
+fn all_suites(tally: &mut Tally, with_checks: bool) -> Result<()> {
     let (on_two_kernels, on_one): (Vec<_>, Vec<_>) =
         test_program::build()?.into_iter().partition(|program| program.on_two_kernels);
     let skips = here(tally, &on_one)?;
@@ -56,6 +59,9 @@ fn all_suites(tally: &mut Tally) -> Result<()> {
         let second = scope.spawn(|| second_kernel(&on_two_kernels));
         counting_errors(tally, examples_in_comments);
         counting_errors(tally, plugins);
+        if with_checks {
+            counting_errors(tally, |_tally| checks());
+        }
         counting_errors(tally, |tally| {
             let second =
                 second.join().map_err(|_panic| anyhow!("the second kernel's thread has panicked"))??;
@@ -107,6 +113,13 @@ fn plugins(tally: &mut Tally) -> Result<()> {
     cargo.current_dir(command::root().join("plugins"));
     cargo.env("CARGO_TARGET_DIR", command::root().join("target/build/plugins-native"));
     count(tally, "cargo", &mut cargo)
+}
+
+fn checks() -> Result<()> {
+    println!("\nchecks");
+    let failed = check::failed();
+    ensure!(failed.is_empty(), "checks that failed: {}", failed.join(", "));
+    Ok(())
 }
 
 /// What came of the tests for two kernels on the second one.
@@ -165,10 +178,9 @@ fn skips_of(name: &str, suite: impl FnOnce(&Path) -> Result<()>) -> Result<Strin
     fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
 }
 
-/// A cargo that runs tests as who runs xtask: these need no privileges. It makes way for tests that measure.
+/// A cargo that runs tests as who runs xtask: these need no privileges.
 fn cargo_test() -> Command {
-    let mut cargo = command::program("nice");
-    cargo.arg(command::cargo().get_program());
+    let mut cargo = command::cargo_that_makes_way();
     // A quiet cargo makes the test programs quiet too, and then nobody learns which test was ignored.
     cargo.args(["test", "--release", "--workspace", "--no-fail-fast"]).env("CARGO_TERM_QUIET", "false");
     cargo

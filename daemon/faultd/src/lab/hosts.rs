@@ -13,7 +13,7 @@
 //! firewall to drop what bridges forward. The clients' sockets are opened inside of it, so that the
 //! host needs no route and no address: a lab is invisible to it and cannot clash with its networks.
 
-use std::{fs, io, thread, time::Duration};
+use std::{fs, io, path::Path, thread, time::Duration};
 
 use faultd_kernel::{
     control_group::own,

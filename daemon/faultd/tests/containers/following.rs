@@ -12,13 +12,16 @@ use std::{
 
 use faultd_testkit::{command::wait_until, daemon_under_test::DaemonUnderTest};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::engine::{
     CLEARLY_FASTER, Container, DockerNetwork, Engine, PATIENCE, Ping, assert_refused, fault, faults_are_gone,
 };
 
-/// How often the container is started again or made anew under traffic.
-const ROUNDS: usize = 100;
+/// So many containers are started again and made anew at once, under traffic: a hundred times in all.
+const WANDERERS: usize = 4;
+/// How often each of them is.
+const ROUNDS: usize = 25;
 /// The delay of the faults here, in milliseconds; nothing else is as slow.
 const DELAY: f64 = 100.0;
 /// A fault that is not back by then has not followed.
@@ -43,13 +46,15 @@ fn assert_fast(address: &str) {
     assert!(ping.lost() == 0 && ping.median() < CLEARLY_FASTER, "{address}: {:?}", ping.milliseconds);
 }
 
-/// How long after the container's start the fault was back, by the clocks of the engine and of the daemon's
-/// log.
+/// How long after the container's start its fault was back, by the clocks of the engine and of the daemon's log.
 fn back_after(daemon: &DaemonUnderTest, container: &Container) -> Duration {
     let started: Timestamp =
         container.inspected()["State"]["StartedAt"].as_str().expect("a time").parse().expect("a time");
     let log = daemon.log();
-    let line = log.lines().rfind(|line| line.contains("the fault follows its container")).expect("a line");
+    let is_its = |line: &&str| {
+        line.contains("the fault follows its container") && line.contains(&format!("\"{}\"", container.name))
+    };
+    let line = log.lines().rfind(is_its).expect("a line");
     let from = line.find("20").expect("a year");
     let until = line.find('Z').expect("the end of a time");
     let followed: Timestamp = line[from..=until].parse().expect("a time");
@@ -72,56 +77,101 @@ fn a_fault_follows_its_container_through_restarts_and_never_lands_on_another_one
     let name = "a_fault_follows_its_container_through_restarts_and_never_lands_on_another_one";
     let Some(engine) = Engine::get(name) else { return };
     let network = engine.network("--subnet 10.115.0.0/24");
-    let on = |address: &str| format!("--network {} --ip {address}", network.name);
-    let (target, bystander) = (engine.container(&on("10.115.0.5")), engine.container(&on("10.115.0.99")));
     let daemon = engine.faultd();
-    daemon.faultctl(&format!("fault add {} --delay 100ms --detach", target.name)).succeeded();
+    let bystander = engine.container(&on(&network, "10.115.0.99"));
     let stop = Arc::new(AtomicBool::new(false));
     let traffic = keep_pinging("10.115.0.99".to_owned(), Arc::clone(&stop));
-
-    let mut times = Vec::new();
-    for round in 0..ROUNDS {
-        if round % 2 == 0 {
-            engine.docker(&format!("restart --time 0 {}", target.name));
-        } else {
-            made_anew_elsewhere(&target, &on);
-        }
-        assert!(wait_until(BACK_WITHIN, || is_back_at(&daemon, &target)), "{round}: {}", fault(&daemon));
-        assert_slow(&target.address_on(&network.name));
-        times.push(back_after(&daemon, &target));
-    }
+    let mut times: Vec<Duration> = thread::scope(|scope| {
+        let wanderer = |number| Wanderer::start(&engine, &network, &daemon, number);
+        let wanderers: Vec<_> =
+            (0..WANDERERS).map(|number| scope.spawn(move || wanderer(number).wander())).collect();
+        wanderers.into_iter().flat_map(|wanderer| wanderer.join().expect("a wanderer")).collect()
+    });
     stop.store(true, Ordering::Relaxed);
     let longest = traffic.join().expect("the traffic");
     assert!(longest < DELAY, "the bystander was hit: {longest} ms");
+    drop(bystander);
     times.sort_unstable();
+    assert_eq!(times.len(), WANDERERS * ROUNDS);
     println!(
         "the fault was back {:?} after the start, {:?} at most",
         times[times.len() / 2],
-        times[ROUNDS - 1]
+        times[times.len() - 1]
     );
-
-    let fault = fault(&daemon);
-    assert!(fault["follows"].as_u64() >= Some(ROUNDS as u64), "{fault}");
-    assert!(fault["packets"]["matched"].as_u64() >= Some(3 * ROUNDS as u64), "all are counted: {fault}");
-    assert_eq!(fault["id"], "f1");
-    let shown = daemon.faultctl("fault show f1").succeeded().stdout;
-    assert!(shown.contains("followed its container"), "{shown}");
-    drop(bystander);
-    daemon.faultctl("fault clear").succeeded();
-    assert_fast(&target.address_on(&network.name));
+    assert!(faults_are_gone(&daemon));
 }
 
-/// Makes a container anew, as compose does, with another address. Another one gets the old address first and
-/// stays fast.
-fn made_anew_elsewhere(target: &Container, on: &impl Fn(&str) -> String) {
-    let before = target.address();
-    let after = if before == "10.115.0.5" { "10.115.0.6" } else { "10.115.0.5" };
-    target.remove();
-    let other = target.engine.container(&on(&before));
-    assert_fast(&before);
-    target.run(&on(after));
-    assert_fast(&before);
-    drop(other);
+fn on(network: &DockerNetwork, address: &str) -> String {
+    format!("--network {} --ip {address}", network.name)
+}
+
+/// A container under a fault that is started again and made anew, over and over.
+struct Wanderer<'test> {
+    daemon: &'test DaemonUnderTest,
+    network: &'test DockerNetwork,
+    container: Container,
+    fault: String,
+    /// It has the one or the other, and somebody else has the one that it had before.
+    addresses: [String; 2],
+}
+
+impl<'test> Wanderer<'test> {
+    fn start(
+        engine: &Arc<Engine>,
+        network: &'test DockerNetwork,
+        daemon: &'test DaemonUnderTest,
+        number: usize,
+    ) -> Self {
+        let addresses = [2 * number + 5, 2 * number + 6].map(|host| format!("10.115.0.{host}"));
+        let container = engine.container(&on(network, &addresses[0]));
+        let added = daemon.faultctl(&format!("-o json fault add {} --delay 100ms --detach", container.name));
+        let fault = added.json()["id"].as_str().expect("an id").to_owned();
+        Self { daemon, network, container, fault, addresses }
+    }
+
+    /// Every round ends with the fault where the container is; answers how long it took each time.
+    fn wander(self) -> Vec<Duration> {
+        let mut times = Vec::new();
+        for round in 0..ROUNDS {
+            if round % 2 == 0 {
+                self.container.engine.docker(&format!("restart --time 0 {}", self.container.name));
+            } else {
+                self.make_anew_elsewhere();
+            }
+            assert!(wait_until(BACK_WITHIN, || self.is_back()), "{round}: {}", self.shown());
+            assert_slow(&self.container.address_on(&self.network.name));
+            times.push(back_after(self.daemon, &self.container));
+        }
+        let fault = self.shown();
+        assert!(fault["follows"].as_u64() >= Some(ROUNDS as u64), "{fault}");
+        assert!(fault["packets"]["matched"].as_u64() >= Some(3 * ROUNDS as u64), "all are counted: {fault}");
+        let shown = self.daemon.faultctl(&format!("fault show {}", self.fault)).succeeded().stdout;
+        assert!(shown.contains("followed its container"), "{shown}");
+        self.daemon.faultctl(&format!("fault rm {}", self.fault)).succeeded();
+        assert_fast(&self.container.address_on(&self.network.name));
+        times
+    }
+
+    /// As compose does, with another address. Another container gets the old one first and stays fast.
+    fn make_anew_elsewhere(&self) {
+        let before = self.container.address();
+        let after = self.addresses.iter().find(|address| **address != before).expect("another address");
+        self.container.remove();
+        let other = self.container.engine.container(&on(self.network, &before));
+        assert_fast(&before);
+        self.container.run(&on(self.network, after));
+        assert_fast(&before);
+        drop(other);
+    }
+
+    fn shown(&self) -> Value {
+        self.daemon.faultctl(&format!("-o json fault show {}", self.fault)).json()
+    }
+
+    fn is_back(&self) -> bool {
+        let fault = self.shown();
+        fault["state"] != "away" && fault["interface"] == self.container.interface()
+    }
 }
 
 #[test]
