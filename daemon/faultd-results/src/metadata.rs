@@ -140,6 +140,9 @@ pub struct FaultRecord {
     pub delay_ns: u64,
     /// Share of packets that are dropped, 0 to 1.
     pub loss_ratio: f64,
+    /// All that it does to packets, and to which, in words; none where that is a delay, a loss or both, to all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_full: Option<String>,
     /// What is done to the processes of the target; none for a fault on packets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_processes: Option<ProcessFaultRecord>,
@@ -204,6 +207,9 @@ impl FaultRecord {
     /// Kind and parameters in words, such as `delay 100 ms, loss 20 %`.
     #[must_use]
     pub fn kind_in_words(&self) -> String {
+        if let Some(in_full) = &self.in_full {
+            return in_full.clone();
+        }
         let delay = Duration::from_nanos(self.delay_ns);
         let delay = (!delay.is_zero()).then(|| format!("delay {}", duration_in_words(delay)));
         let loss = (self.loss_ratio > 0.0).then(|| format!("loss {} %", round(self.loss_ratio * 100.0)));
@@ -409,6 +415,7 @@ pub(crate) mod tests {
                 direction: "egress".into(),
                 delay_ns: 100_000_000,
                 loss_ratio: 0.0,
+                in_full: None,
                 on_processes: None,
                 resolved: Some(ResolvedFault {
                     fault: "f1".into(),
@@ -494,6 +501,8 @@ host          Linux 6.18.0, 2 CPUs (limit 1.5), 8 GiB of memory, data on ext4
         let fault = &mut metadata.faults[0];
         fault.on_processes = Some(ProcessFaultRecord { cpus: Some(0.25), ..ProcessFaultRecord::default() });
         assert_eq!(fault.kind_in_words(), "0.25 CPUs");
+        fault.in_full = Some("rate 10mbit port 2380".into());
+        assert_eq!(fault.kind_in_words(), "rate 10mbit port 2380");
         fault.target = "etcd2".into();
         assert_eq!(fault.target_in_words(), "etcd2 (leader)");
         fault.resolved = None;

@@ -504,7 +504,13 @@ pub fn direction(proposed: ProposedDirection) -> Direction {
 }
 
 fn describe(application: &Application, role: Role) -> String {
-    format!("{} on {} ({})", application.spec.text(), application.target.name, role_text(role))
+    let role = known_role(role).map_or_else(String::new, |role| format!(" ({role})"));
+    format!("{} on {}{role}", application.spec.text(), application.target.name)
+}
+
+/// A role as it is written; nothing where members have none.
+fn known_role(role: Role) -> Option<&'static str> {
+    (role != Role::Unknown).then(|| role_text(role))
 }
 
 /// Why a fault did nothing, if it did nothing.
@@ -557,7 +563,9 @@ fn fault_event(status: &FaultStatus, description: &str) -> FaultEvent {
 }
 
 fn fault_record(asked: &str, status: &FaultStatus, role: Role) -> FaultRecord {
+    let is_more = status.processes.is_none() && !(status.shape.is_empty() && status.network.is_none());
     FaultRecord {
+        in_full: is_more.then(|| status.text.clone()),
         target: asked.to_owned(),
         direction: status.direction_text().to_owned(),
         delay_ns: status.delay_ns.unwrap_or_default(),
@@ -570,7 +578,7 @@ fn fault_record(asked: &str, status: &FaultStatus, role: Role) -> FaultRecord {
         resolved: Some(ResolvedFault {
             fault: status.id.clone(),
             target: status.target.clone(),
-            role: Some(role_text(role).to_owned()),
+            role: known_role(role).map(str::to_owned),
             backend: status.backend.clone(),
             backend_reason: status.backend_reason.clone(),
         }),

@@ -137,6 +137,7 @@ fn clusters_of_compose_are_run_on_as_they_are() {
     cluster.engine.docker("network connect other etcd1");
     let document = daemon.faultctl(&format!("-o json {}", on_network("etcd_default"))).json();
     assert_eq!((&document["status"], &document["summary"]["tainted"]), (&"done".into(), &Value::Null));
+    assert_eq!(document["metadata"]["faults"][0]["in_full"], "delay 5ms on network etcd_default");
     // The clients come by the network of the cluster.
     let document = daemon.faultctl(&format!("-o json {} --label other", on_network("other"))).json();
     let tainted = document["summary"]["tainted"].as_str();
