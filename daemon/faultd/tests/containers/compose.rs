@@ -107,9 +107,12 @@ fn clusters_of_compose_are_run_on_as_they_are() {
     let interface_of_fault = || {
         let listed = daemon.faultctl("-o json fault ls").json();
         let fault = listed["faults"].get(0)?;
-        (fault["state"] == "effective").then(|| fault["interface"].as_str().map(str::to_owned))?
+        // On a busy machine packets are held for longer than asked, and it says so.
+        let met_packets = ["effective", "degraded"].iter().any(|state| fault["state"] == *state);
+        met_packets.then(|| fault["interface"].as_str().map(str::to_owned))?
     };
-    assert!(wait_until(PATIENCE, || interface_of_fault().is_some()), "the run's fault");
+    let has_fault = wait_until(PATIENCE, || interface_of_fault().is_some());
+    assert!(has_fault, "{:#?}\n{:#?}", daemon.faultctl("-o json fault ls"), run.stderr());
     let before = interface_of_fault();
     cluster.engine.docker("restart --time 1 etcd2");
     let is_back = || interface_of_fault().is_some_and(|now| Some(now) != before);
