@@ -231,7 +231,7 @@ mod tests {
         assert_eq!((counts.hits, counts.total_ns, counts.others), (3, 600 * MS, 0));
         assert!(!group.asked.get());
         // Slow to stand still: the pause is as long all the same, and the next one is in step.
-        group.slow.set(100);
+        group.slow.set(20);
         play(&mut pulses, 2900 * MS, 4900 * MS);
         assert_eq!((pulses.counts().hits, pulses.counts().total_ns), (5, 1000 * MS));
     }
