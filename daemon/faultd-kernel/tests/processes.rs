@@ -16,7 +16,7 @@ use faultd_kernel::{
 use faultd_testkit::{
     command::wait_until,
     exclusive, skip,
-    spinning::{Spinner, TestGroup, spin},
+    spinning::{Spinner, TestGroup, children_with, spin},
 };
 
 /// How soon everything runs as before, whoever has died: 0.9 s of silence, and some for a busy machine.
@@ -114,16 +114,7 @@ impl Drop for Target {
 
 /// The guards among the children of a process.
 fn guards_of(parent: u32) -> Vec<ProcessIdentity> {
-    let pids = fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let is_guard = |pid: &u32| {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let of_parent =
-            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        words.windows(6).any(|word| word == b"guards") && of_parent == Some(parent)
-    };
-    pids.filter(is_guard).filter_map(|pid| ProcessIdentity::of(pid).ok()).collect()
+    children_with(parent, "guards")
 }
 
 fn pause(length_ms: u64, every_ms: u64) -> ControlEffect {

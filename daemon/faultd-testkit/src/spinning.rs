@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use faultd_kernel::{clock, control_group::own};
+use faultd_kernel::{clock, control_group::own, process::ProcessIdentity};
 use rustix::process::Signal;
 
 use crate::command::{Running, wait_until};
@@ -94,12 +94,7 @@ impl Spinner {
 
     /// How long it was on a processor so far.
     pub fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("a process");
-        let (_, fields) = stat.rsplit_once(')').expect("the name of a process");
-        // Fields 14 and 15; the first after the name is field 3.
-        let ticks =
-            fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("ticks"));
-        TICK * ticks.sum::<u32>()
+        processor_time(self.pid())
     }
 
     /// How long it is from now until it runs again; nothing if that takes longer.
@@ -129,6 +124,29 @@ impl Drop for Spinner {
         let _ = fs::remove_file(&self.notes);
         let _ = fs::remove_file(self.notes.with_extension("new"));
     }
+}
+
+/// How long a process was on a processor so far.
+pub fn processor_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+    let (_, fields) = stat.rsplit_once(')').expect("the name of a process");
+    // Fields 14 and 15; the first after the name is field 3.
+    let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("ticks"));
+    TICK * ticks.sum::<u32>()
+}
+
+/// The children of a process that have a word among theirs.
+pub fn children_with(parent: u32, word: &str) -> Vec<ProcessIdentity> {
+    let pids = fs::read_dir("/proc").expect("/proc").flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_meant = |pid: &u32| {
+        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let of_parent =
+            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        words.split(|byte| *byte == 0).any(|found| found == word.as_bytes()) && of_parent == Some(parent)
+    };
+    pids.filter(is_meant).filter_map(|pid| ProcessIdentity::of(pid).ok()).collect()
 }
 
 /// A control group of a test, removed with it.

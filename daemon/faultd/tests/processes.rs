@@ -22,7 +22,7 @@ use faultd_testkit::{
     command::{Answer, wait_until},
     daemon_under_test::DaemonUnderTest,
     skip,
-    spinning::{Spinner, TestGroup, spin},
+    spinning::{Spinner, TestGroup, children_with, spin},
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -97,7 +97,7 @@ impl Lab {
     }
 
     fn guards(&self) -> Vec<ProcessIdentity> {
-        children(self.daemon.pid(), "--guard-control-groups")
+        children_with(self.daemon.pid(), "--guard-control-groups")
     }
 }
 
@@ -106,20 +106,6 @@ fn settings(groups: &[std::path::PathBuf]) -> Vec<String> {
     let files = ["freezer.state", "cgroup.freeze", "cpu.cfs_quota_us", "cpu.max"];
     let files = groups.iter().flat_map(|group| files.map(|file| group.join(file)));
     files.filter_map(|file| fs::read_to_string(file).ok()).collect()
-}
-
-/// The children of a process that have a word among theirs.
-fn children(parent: u32, word: &str) -> Vec<ProcessIdentity> {
-    let pids = fs::read_dir("/proc").expect("/proc").flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let is_meant = |pid: &u32| {
-        let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let of_parent =
-            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
-        words.split(|byte| *byte == 0).any(|found| found == word.as_bytes()) && of_parent == Some(parent)
-    };
-    pids.filter(is_meant).filter_map(|pid| ProcessIdentity::of(pid).ok()).collect()
 }
 
 fn page(daemon: &DaemonUnderTest) -> String {

@@ -209,6 +209,12 @@ impl ProcessControl {
         Ok(control.report())
     }
 
+    /// Whether a control still holds. The guard is not asked.
+    pub fn is_there(&mut self, id: ControlId) -> bool {
+        self.note_lost_guard();
+        self.controls.get(&id).is_some_and(|control| !control.has_gone())
+    }
+
     fn start_guard(&mut self) -> Result<(), ControlGroupError> {
         self.note_lost_guard();
         if self.guard.is_none() {
@@ -338,12 +344,17 @@ impl Control {
         Order::Hold { number, deadline_ns: self.plan.deadline_monotonic_ns.unwrap_or(0), hold }
     }
 
+    /// Whether it holds no more, because its group or the guard has gone.
+    fn has_gone(&self) -> bool {
+        self.is_lost || !self.undo.file.exists()
+    }
+
     fn report(&self) -> ControlReport {
         let Counts { hits, total_ns, others, first_ns } = self.counts;
         let common = ControlReport {
             group: format!("{} (cgroup {})", self.group.path, self.group.version.text()),
             first_at_ns: (first_ns > 0).then_some(first_ns),
-            is_lost: self.is_lost || !self.undo.file.exists(),
+            is_lost: self.has_gone(),
             ..ControlReport::default()
         };
         match self.plan.effect {

@@ -29,7 +29,7 @@ impl Controller {
     }
 
     /// The file by which a group is controlled.
-    fn file(self, version: Version) -> &'static str {
+    pub(super) fn file(self, version: Version) -> &'static str {
         match (self, version) {
             (Self::Freezer, Version::One) => super::freezing::STATE_V1,
             (Self::Freezer, Version::Two) => super::freezing::FREEZE_V2,

@@ -4,7 +4,7 @@ use std::{fs, io, path::PathBuf};
 
 use super::{
     ControlGroupError,
-    finding::{ControlGroup, Version},
+    finding::{ControlGroup, Controller, Version},
     undo::Undo,
 };
 
@@ -106,10 +106,9 @@ impl Quota {
             reason = "checked to be above 1000"
         )]
         let ours = Self { quota_us: Some(quota as u64), ..self };
-        let name = if group.version == Version::One { QUOTA_V1 } else { MAX_V2 };
         Ok(QuotaPlan {
             undo: Undo {
-                file: group.directory.join(name),
+                file: group.directory.join(Controller::Cpu.file(group.version)),
                 restore: restore.to_owned(),
                 ours: Some(ours.text(group.version)),
             },

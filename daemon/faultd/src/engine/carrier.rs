@@ -140,7 +140,7 @@ impl<P: RulePort> Carriers<P> {
     /// taken that along; others of its interfaces may be left.
     pub(super) fn is_anywhere(&mut self, fault: &ActiveFault) -> bool {
         match fault.carried.control {
-            Some(control) => self.processes.report(control).is_ok_and(|report| !report.is_lost),
+            Some(control) => self.processes.is_there(control),
             None => {
                 let mut interfaces = fault.application.target.interfaces.iter();
                 interfaces.any(|interface| self.rules.is_there(interface))

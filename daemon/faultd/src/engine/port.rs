@@ -61,6 +61,8 @@ pub trait ProcessPort: Send + 'static {
     /// # Errors
     /// When there is no such control.
     fn report(&mut self, control: ControlId) -> Result<ControlReport, ControlGroupError>;
+    /// Whether it still holds: a group that has gone has taken it along, and so has a guard.
+    fn is_there(&mut self, control: ControlId) -> bool;
 }
 
 impl ProcessPort for ProcessControl {
@@ -78,6 +80,10 @@ impl ProcessPort for ProcessControl {
 
     fn report(&mut self, control: ControlId) -> Result<ControlReport, ControlGroupError> {
         ProcessControl::report(self, control)
+    }
+
+    fn is_there(&mut self, control: ControlId) -> bool {
+        ProcessControl::is_there(self, control)
     }
 }
 

@@ -66,6 +66,10 @@ impl ProcessPort for FakeKernel {
         let is_lost = *self.lost.lock().unwrap();
         Ok(ControlReport { pauses: 2, paused_ns: 20, is_lost, ..ControlReport::default() })
     }
+
+    fn is_there(&mut self, _control: ControlId) -> bool {
+        !*self.lost.lock().unwrap()
+    }
 }
 
 impl RulePort for FakeKernel {

@@ -31,8 +31,7 @@ fn state(daemon: &DaemonUnderTest) -> String {
     fault(daemon)["state"].as_str().expect("a state").to_owned()
 }
 
-fn is_back_at(daemon: &DaemonUnderTest, container: &Container) -> bool {
-    let fault = fault(daemon);
+fn is_back_at(fault: &Value, container: &Container) -> bool {
     fault["state"] != "away" && fault["interface"] == container.interface()
 }
 
@@ -138,7 +137,11 @@ impl<'test> Wanderer<'test> {
             } else {
                 self.make_anew_elsewhere();
             }
-            assert!(wait_until(BACK_WITHIN, || self.is_back()), "{round}: {}", self.shown());
+            assert!(
+                wait_until(BACK_WITHIN, || is_back_at(&self.shown(), &self.container)),
+                "{round}: {}",
+                self.shown()
+            );
             assert_slow(&self.container.address_on(&self.network.name));
             times.push(back_after(self.daemon, &self.container));
         }
@@ -167,11 +170,6 @@ impl<'test> Wanderer<'test> {
     fn shown(&self) -> Value {
         self.daemon.faultctl(&format!("-o json fault show {}", self.fault)).json()
     }
-
-    fn is_back(&self) -> bool {
-        let fault = self.shown();
-        fault["state"] != "away" && fault["interface"] == self.container.interface()
-    }
 }
 
 #[test]
@@ -184,7 +182,7 @@ fn a_container_that_was_asked_for_by_its_id_is_not_followed_to_another_one() {
     daemon.faultctl(&format!("fault add {} --delay 100ms --detach", &id[..12])).succeeded();
     assert_eq!(fault(&daemon)["target"], target.name.as_str());
     engine.docker(&format!("restart --time 0 {}", target.name));
-    assert!(wait_until(BACK_WITHIN, || is_back_at(&daemon, &target)), "{}", fault(&daemon));
+    assert!(wait_until(BACK_WITHIN, || is_back_at(&fault(&daemon), &target)), "{}", fault(&daemon));
     assert_slow(&target.address());
 
     target.remove();

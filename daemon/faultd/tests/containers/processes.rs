@@ -6,14 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use faultd_testkit::{command::wait_until, daemon_under_test::DaemonUnderTest};
+use faultd_testkit::{command::wait_until, daemon_under_test::DaemonUnderTest, spinning::processor_time};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::engine::{Container, Engine, PATIENCE, assert_refused, fault, faults_are_gone};
 
-/// Of the kernel's `USER_HZ`, in which it tells of time on processors.
-const TICK: Duration = Duration::from_millis(10);
 const BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// A process in the container that wants a processor all the time; it ends with the container.
@@ -46,13 +44,6 @@ fn share(pid: u32) -> f64 {
     let (begin, before) = (Instant::now(), processor_time(pid));
     sleep(Duration::from_secs(3));
     (processor_time(pid) - before).as_secs_f64() / begin.elapsed().as_secs_f64()
-}
-
-fn processor_time(pid: u32) -> Duration {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
-    let (_, fields) = stat.rsplit_once(')').expect("the name of a process");
-    let ticks = fields.split_whitespace().skip(11).take(2).map(|ticks| ticks.parse::<u32>().expect("ticks"));
-    TICK * ticks.sum::<u32>()
 }
 
 fn pauses(daemon: &DaemonUnderTest) -> u64 {
