@@ -85,6 +85,8 @@ want_for_test() {
     program jq jq
     program ping iputils-ping
     program curl curl
+    program dbus-daemon dbus
+    program busctl systemd
 }
 
 # Docker's newer plugin, or the older program of its own.

@@ -60,6 +60,21 @@ impl Error {
         }
     }
 
+    /// The last word of its D-Bus name.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Error::ZBus(_) => "BusFailed",
+            Error::InvalidRequest(_) => "InvalidRequest",
+            Error::NotFound(_) => "NotFound",
+            Error::Busy(_) => "Busy",
+            Error::NotSupported(_) => "NotSupported",
+            Error::Denied(_) => "Denied",
+            Error::PluginFailed(_) => "PluginFailed",
+            Error::Failed(_) => "Failed",
+        }
+    }
+
     /// The one line for people, without the D-Bus name.
     #[must_use]
     pub fn message(&self) -> String {

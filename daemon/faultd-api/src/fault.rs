@@ -223,3 +223,30 @@ pub struct PacketCounts {
     /// Packets lost that nobody asked to lose.
     pub unintended: u64,
 }
+
+/// What a fault would be: the reply of `PlanFault`.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+pub struct FaultPlan {
+    /// The full name of the target.
+    pub target: String,
+    /// What it would do: `delay`, `loss`, `delay+loss`, `pause` ...
+    pub kind: String,
+    /// The same for people: `delay 50ms, loss 5%`.
+    pub text: String,
+    /// Packets concerned; missing for a fault on processes.
+    #[serde(default)]
+    pub direction: Option<Direction>,
+    /// The interfaces at which packets would be caught.
+    pub interfaces: Vec<String>,
+    /// What would carry it out.
+    pub backend: String,
+    /// Why.
+    pub backend_reason: String,
+    /// For how long it would hold at most, policy included; missing means until its caller has gone or it is removed.
+    #[serde(default)]
+    pub hold_for_ns: Option<u64>,
+    /// The peers by name whose packets are concerned.
+    pub peers: Vec<String>,
+    /// Packets that would be spared, as the policy wants it.
+    pub spared: Vec<String>,
+}

@@ -19,6 +19,12 @@ pub const DEFAULT_CACHE_DIRECTORY: &str = "/var/cache/faultd";
 /// What the operator allows, unless told otherwise; it need not be there.
 pub const DEFAULT_POLICY: &str = "/etc/faultd/policy.toml";
 
+/// The action of polkit for a right of callers: `read`, `inject`, `load-plugins` or `administer`.
+#[must_use]
+pub fn polkit_action(right: &str) -> String {
+    format!("{BUS_NAME}.{right}")
+}
+
 /// The object path of the run with this id.
 #[must_use]
 pub fn run_path(id: &str) -> String {

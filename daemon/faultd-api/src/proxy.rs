@@ -16,26 +16,36 @@ pub trait Manager {
     /// [`crate::target::SelectedTargets`].
     fn select_targets(&self, selectors: &[&str], options: Dictionary) -> Result<Dictionary, Error>;
     /// Applies a [`crate::fault::FaultRequest`] and answers its [`crate::fault::FaultStatus`].
+    #[zbus(allow_interactive_auth)]
     fn add_fault(&self, request: Dictionary) -> Result<Dictionary, Error>;
+    /// What AddFault would do; a [`crate::fault::FaultPlan`].
+    fn plan_fault(&self, request: Dictionary) -> Result<Dictionary, Error>;
     /// Changes a fault; the request is complete.
+    #[zbus(allow_interactive_auth)]
     fn set_fault(&self, id: &str, request: Dictionary) -> Result<Dictionary, Error>;
     /// One fault with what it did so far.
     fn show_fault(&self, id: &str) -> Result<Dictionary, Error>;
     /// The faults that hold.
     fn list_faults(&self) -> Result<Vec<Dictionary>, Error>;
     /// Removes one fault.
+    #[zbus(allow_interactive_auth)]
     fn remove_fault(&self, id: &str) -> Result<(), Error>;
     /// Removes the faults of one target, or all with an empty name; answers how many.
+    #[zbus(allow_interactive_auth)]
     fn clear_faults(&self, target: &str) -> Result<u32, Error>;
     /// Brings a lab up ([`crate::lab::LabRequest`]) and answers its [`crate::lab::LabStatus`].
+    #[zbus(allow_interactive_auth)]
     fn lab_up(&self, request: Dictionary) -> Result<Dictionary, Error>;
     /// The labs that are up.
     fn list_labs(&self) -> Result<Vec<Dictionary>, Error>;
     /// Takes a lab down without a trace.
+    #[zbus(allow_interactive_auth)]
     fn lab_down(&self, name: &str) -> Result<(), Error>;
     /// Starts a [`crate::run::RunRequest`]; its folder is made inside of the given directory.
+    #[zbus(allow_interactive_auth)]
     fn start_run(&self, request: Dictionary, outputs: OwnedFd) -> Result<OwnedObjectPath, Error>;
     /// The same where a command of the caller's is the load: its output comes out of the given pipe.
+    #[zbus(allow_interactive_auth)]
     fn start_run_of_command(
         &self,
         request: Dictionary,
@@ -49,6 +59,7 @@ pub trait Manager {
     /// Tries a plugin with a [`crate::plugin::CheckRequest`]; a [`crate::plugin::CheckReport`].
     fn check_plugin(&self, name: &str, request: Dictionary) -> Result<Dictionary, Error>;
     /// The same for a component that is handed over and not kept.
+    #[zbus(allow_interactive_auth)]
     fn check_component(&self, component: OwnedFd, request: Dictionary) -> Result<Dictionary, Error>;
     /// Makes the decisions of a recorded run again; a [`crate::plugin::ReplayReport`].
     fn replay_transcript(&self, transcript: OwnedFd) -> Result<Dictionary, Error>;

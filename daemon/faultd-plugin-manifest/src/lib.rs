@@ -29,7 +29,7 @@ mod limits;
 use serde::{Deserialize, Serialize};
 
 pub use component::{embed, extract};
-pub use limits::{EffectKind, FaultLimits, NetworkLimits, NetworkUse, Reachable, ResourceLimits};
+pub use limits::{EffectKind, FaultLimits, NetworkLimits, NetworkUse, Reachable, ResourceLimits, matches};
 
 /// The longest `plugin.toml`, in bytes.
 pub const LONGEST_MANIFEST: usize = 64 << 10;

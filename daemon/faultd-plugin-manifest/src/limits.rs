@@ -199,7 +199,8 @@ impl FaultLimits {
 
 /// Whether a pattern in which `*` stands for anything stands for a name. No backtracking over more than one star
 /// at a time: linear but for the searches of the parts.
-fn matches(pattern: &str, name: &str) -> bool {
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = name.strip_prefix(first) else { return false };

@@ -113,6 +113,10 @@ impl DaemonUnderTest {
         {
             command.arg(option).arg(value);
         }
+        // A test that is about the bus has one of its own.
+        if !self.environment.iter().any(|(name, _)| name == "DBUS_SYSTEM_BUS_ADDRESS") {
+            command.arg("--no-system-bus");
+        }
         command.args(&self.options);
         command
     }

@@ -1,6 +1,6 @@
 //! A system under test as runs see it: members, how to reach them, who leads.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use faultd_plugin_host::{
     ClientOptions, Connector, DriverClient, DriverPlugin, Member, MemberRole, PluginError, Role,
@@ -100,6 +100,12 @@ impl Cluster {
             connector: Arc::clone(&self.connector),
         };
         driver.client(options).await
+    }
+
+    /// The full names of its members as targets.
+    #[must_use]
+    pub fn target_names(&self) -> BTreeSet<String> {
+        self.members.iter().map(|member| member.target.name.clone()).collect()
     }
 
     /// The member that a role or name stands for. Of several followers it is the first in the order

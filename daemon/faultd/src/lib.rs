@@ -15,6 +15,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod bus;
 pub mod cluster;
 pub mod container_cluster;

@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use faultd::{
+    audit::Audit,
     bus,
     doctor::Doctor,
     engine,
@@ -20,7 +21,7 @@ use faultd::{
     leftovers::{self, LifeLock},
     metrics::{self, Metrics},
     plugins::Plugins,
-    policy::Policy,
+    policy::{Permits, Policy, PolicyError},
     readiness::Readiness,
     run::{Runs, experiment::Surroundings},
     target::{Targets, containers::Containers},
@@ -61,6 +62,9 @@ struct Options {
     /// What the operator allows [default: /etc/faultd/policy.toml, where it is there]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// Serves the private socket alone, and not the system bus
+    #[arg(long)]
+    no_system_bus: bool,
     /// Removes everything that faultd ever left on this host, labs included, and exits
     #[arg(long)]
     cleanup: bool,
@@ -108,7 +112,8 @@ fn clean_up(state_directory: &Path) -> anyhow::Result<()> {
 async fn run(options: &Options) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let plugins = plugins(options)?;
+    let policy = policy(options)?;
+    let plugins = plugins(options, &policy)?;
     let capabilities = Arc::new(probe::probe(EBPF_OBJECT)?);
     // Places are taken before anything is recovered: two daemons on one state would undo each other.
     let socket = bus::listen(&options.socket).await?;
@@ -133,12 +138,15 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     }
     let containers = Containers::from_environment();
     let targets = Targets::new(labs.clone(), containers.clone());
+    let permits = Permits::new(policy, targets.clone());
+    let may_connect = permits.policy().access().may_connect();
     let surroundings = Surroundings {
         engine: engine.clone(),
         plugins: plugins.clone(),
         metrics: metrics.clone(),
         capabilities: Arc::clone(&capabilities),
         targets: targets.clone(),
+        permits: permits.clone(),
     };
     let runs = Runs::new(surroundings, labs.clone());
     let services = bus::Services {
@@ -150,11 +158,15 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         readiness,
         doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered),
         capabilities,
+        permits,
+        audit: Audit::in_directory(&options.state_dir),
     };
     let follower = tokio::spawn(follow(engine.clone(), services.targets.clone()));
+    bus::open_to(&options.socket, may_connect)?;
     println!("listening on unix:path={}", options.socket.display());
     tokio::select! {
-        () = bus::serve(socket, services) => {}
+        () = bus::serve(socket, services.clone()) => {}
+        () = system_bus(options, services) => {}
         () = metrics::serve(page, metrics, engine.clone()) => {}
         _ = terminate.recv() => tracing::info!("asked to stop"),
         _ = interrupt.recv() => tracing::info!("interrupted"),
@@ -167,12 +179,24 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Serves the system bus, if that is wanted.
+async fn system_bus(options: &Options, services: bus::Services) {
+    if options.no_system_bus {
+        return std::future::pending().await;
+    }
+    bus::serve_system_bus(services).await;
+}
+
+/// What the operator allows.
+fn policy(options: &Options) -> Result<Policy, PolicyError> {
+    match &options.policy {
+        Some(path) => Policy::read(path),
+        None => Policy::read_if_there(Path::new(names::DEFAULT_POLICY)),
+    }
+}
+
 /// The plugins, held to the operator's policy.
-fn plugins(options: &Options) -> anyhow::Result<Plugins> {
-    let policy = match &options.policy {
-        Some(path) => Policy::read(path)?,
-        None => Policy::read_if_there(Path::new(names::DEFAULT_POLICY))?,
-    };
+fn plugins(options: &Options, policy: &Policy) -> anyhow::Result<Plugins> {
     let cache = CompiledPlugins::in_directory(&options.cache);
     let cache = cache.inspect_err(|error| tracing::warn!("plugins are compiled at each start: {error}")).ok();
     Ok(Plugins::new(options.plugins.clone(), policy.plugin_engine(cache.as_ref())?))

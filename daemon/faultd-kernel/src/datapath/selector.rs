@@ -27,6 +27,29 @@ pub struct Selector {
     pub neighbour_discovery: bool,
 }
 
+/// For people: `port 22 tcp`, `peers 10.0.0.0/8`, `all packets`.
+impl fmt::Display for Selector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let range = |ports: &RangeInclusive<u16>| match ports.start() == ports.end() {
+            true => ports.start().to_string(),
+            false => format!("{}-{}", ports.start(), ports.end()),
+        };
+        let peers: Vec<String> = self.peers.iter().map(Network::to_string).collect();
+        let parts = [
+            (!peers.is_empty()).then(|| format!("peers {}", peers.join(", "))),
+            (self.peer_ports != ANY_PORT).then(|| format!("peer port {}", range(&self.peer_ports))),
+            (self.target_ports != ANY_PORT).then(|| format!("port {}", range(&self.target_ports))),
+            self.protocol.map(|protocol| match protocol {
+                6 => "tcp".to_owned(),
+                17 => "udp".to_owned(),
+                other => format!("protocol {other}"),
+            }),
+        ];
+        let text = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        formatter.write_str(if text.is_empty() { "all packets" } else { &text })
+    }
+}
+
 impl Default for Selector {
     fn default() -> Self {
         Self {

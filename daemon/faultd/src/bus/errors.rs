@@ -8,6 +8,7 @@ use crate::{
     fault::{FaultError, backend::NoBackend},
     lab::LabError,
     plugins::PluginProblem,
+    policy::FaultRefusal,
     run::RunError,
     target::{
         TargetError, containers::ContainerError, interface::InterfaceProblem, interfaces::InterfacesError,
@@ -22,6 +23,17 @@ pub(super) fn of_fault(error: &FaultError) -> Error {
     Error::InvalidRequest(error.to_string())
 }
 
+pub(super) fn of_refusal(refusal: &FaultRefusal) -> Error {
+    let text = refusal.to_string();
+    match refusal {
+        FaultRefusal::Unknown { .. } => Error::Failed(text),
+        FaultRefusal::TooSevere { .. }
+        | FaultRefusal::Kind(_)
+        | FaultRefusal::Protected(_)
+        | FaultRefusal::NotAllowed(_) => Error::Denied(text),
+    }
+}
+
 pub(super) fn of_backend(error: &NoBackend) -> Error {
     Error::NotSupported(error.to_string())
 }
@@ -30,6 +42,7 @@ pub(super) fn of_engine(error: &EngineError) -> Error {
     let text = error.to_string();
     match error {
         EngineError::Occupied { .. } | EngineError::SameKind { .. } => Error::Busy(text),
+        EngineError::BudgetSpent(_) => Error::Denied(text),
         EngineError::NoSuchFault(_) => Error::NotFound(text),
         EngineError::NotTheSame(_) => Error::InvalidRequest(text),
         EngineError::NotApplied { .. }
@@ -99,6 +112,7 @@ pub(super) fn of_run(error: &RunError) -> Error {
         RunError::Lab(problem) => of_lab(problem),
         RunError::Containers(problem) => of_container_cluster(problem),
         RunError::Engine(problem) => of_engine(problem),
+        RunError::Refused(refusal) => of_refusal(refusal),
         RunError::Role(_) | RunError::Outputs(_) | RunError::Internal(_) => Error::Failed(text),
     }
 }

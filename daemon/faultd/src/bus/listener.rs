@@ -4,20 +4,31 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use faultd_api::names::ROOT_PATH;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::watch,
+};
 use zbus::{Guid, connection::Builder, fdo::ObjectManager};
 
 use super::{
+    caller::Caller,
+    door::Door,
     facade::BusFacade,
     manager::{Manager, Services},
 };
-use crate::engine::{FaultOwner, Selection};
+use crate::{
+    engine::{FaultOwner, Selection},
+    policy::MayConnect,
+};
 
-/// Only root may connect: everything here needs root, or gives it.
-const SOCKET_MODE: u32 = 0o600;
+/// Root alone, unless the policy names others: then each call is decided by itself.
+const MODE_FOR_ROOT: u32 = 0o600;
+const MODE_FOR_GROUP: u32 = 0o660;
+const MODE_FOR_ANYBODY: u32 = 0o666;
 
 /// The socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +49,24 @@ pub enum ListenError {
     },
 }
 
-/// Takes the socket; one that a dead daemon left is replaced.
+/// Lets those connect whom the policy names.
+///
+/// # Errors
+/// When the mode or the group of the socket cannot be set.
+pub fn open_to(path: &Path, may_connect: MayConnect) -> Result<(), ListenError> {
+    let (mode, group) = match may_connect {
+        MayConnect::Root => (MODE_FOR_ROOT, None),
+        MayConnect::Group(group) => (MODE_FOR_GROUP, Some(group)),
+        MayConnect::Anybody => (MODE_FOR_ANYBODY, None),
+    };
+    let failed = |source| ListenError::Io { path: path.to_owned(), source };
+    // Closed first: a wider mode is never there with a wrong group.
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE_FOR_ROOT)).map_err(failed)?;
+    std::os::unix::fs::chown(path, None, Some(group.unwrap_or(0))).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(failed)
+}
+
+/// Takes the socket, to which root alone can connect; one that a dead daemon left is replaced.
 ///
 /// # Errors
 /// When another daemon listens there, or the path cannot be used.
@@ -54,7 +82,7 @@ pub async fn listen(path: &Path) -> Result<UnixListener, ListenError> {
         Err(_) => {}
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(SOCKET_MODE)).map_err(failed)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(MODE_FOR_ROOT)).map_err(failed)?;
     Ok(listener)
 }
 
@@ -82,16 +110,21 @@ pub async fn serve(listener: UnixListener, services: Services) {
 
 async fn serve_one(stream: UnixStream, guid: &str, services: Services, number: u64) -> zbus::Result<()> {
     let engine = services.engine.clone();
+    let caller = Caller::of_socket(number, stream.peer_cred()?).await;
+    let owner = FaultOwner::Connection(caller.connection.clone());
+    let (closed, connection_closed) = watch::channel(false);
+    let door = Arc::new(Door::Private { caller, connection_closed });
     let connection = Builder::unix_stream(stream.into_std()?)
         .server(guid)
         .p2p()
-        .serve_at(ROOT_PATH, Manager::new(services, number))
+        .serve_at(ROOT_PATH, Manager::new(services, door))
         .serve_at(ROOT_PATH, ObjectManager)
         .serve_at("/org/freedesktop/DBus", BusFacade)
         .build()
         .await?;
     connection.closed().await;
+    closed.send_replace(true);
     // An engine that is stopping clears this caller's faults with all others.
-    let _ = engine.clear(Selection::Owner(FaultOwner::Connection(number))).await;
+    let _ = engine.clear(Selection::Owner(owner)).await;
     Ok(())
 }

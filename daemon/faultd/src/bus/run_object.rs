@@ -1,23 +1,32 @@
 //! One run on the bus.
 
+use std::sync::Arc;
+
 use faultd_api::{
     dictionary::{self, Dictionary},
     error::Error,
     names::run_path,
     run::RunProgress,
 };
-use zbus::{Connection, interface, object_server::SignalEmitter};
+use zbus::{Connection, interface, message::Header, object_server::SignalEmitter};
 
-use super::errors::of_dictionary;
-use crate::run::RunHandle;
+use super::{door::Door, errors::of_dictionary};
+use crate::{
+    policy::{Permits, Right},
+    run::RunHandle,
+};
 
 pub(super) struct RunObject {
     run: RunHandle,
+    /// The connection of whoever has begun it.
+    owner: String,
+    door: Arc<Door>,
+    permits: Permits,
 }
 
 impl RunObject {
-    pub(super) fn new(run: RunHandle) -> Self {
-        Self { run }
+    pub(super) fn new(run: RunHandle, owner: String, door: Arc<Door>, permits: Permits) -> Self {
+        Self { run, owner, door, permits }
     }
 }
 
@@ -26,13 +35,22 @@ impl RunObject {
     /// Returns when the run has ended: its status (done, interrupted, failed), the name of its
     /// folder, and why it failed.
     #[zbus(out_args("result"))]
-    async fn wait(&self) -> Result<Dictionary, Error> {
+    async fn wait(&self, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
+        self.door.admit(&header, &self.permits, Right::Read).await?;
         dictionary::encode(&self.run.wait().await).map_err(|error| of_dictionary(&error))
     }
 
-    /// Ends the run early. Its faults are cleared, and what was measured is kept.
-    fn stop(&self) {
-        self.run.stop("stopped by its caller");
+    /// Ends the run early. Its faults are cleared, and what was measured is kept. Whoever has begun it may do that,
+    /// and who may administer.
+    async fn stop(&self, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        let caller = self.door.admit(&header, &self.permits, Right::Read).await?;
+        if caller.connection == self.owner {
+            self.run.stop("stopped by its caller");
+            return Ok(());
+        }
+        self.door.admit(&header, &self.permits, Right::Administer).await?;
+        self.run.stop(&format!("stopped by {caller}"));
+        Ok(())
     }
 
     /// What the run is doing, once a second: phase, second, operations, errors, median latency,

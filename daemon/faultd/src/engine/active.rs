@@ -11,8 +11,8 @@ use crate::target::FoundPeer;
 /// Whose end is the end of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FaultOwner {
-    /// A caller's connection.
-    Connection(u64),
+    /// A caller's connection, by its name: that on the system bus, or a number of the private socket.
+    Connection(String),
     /// A run, by its id.
     Run(String),
     /// Nobody: it ends by its deadline, its removal or with the daemon.
@@ -67,7 +67,7 @@ pub(super) struct ActiveFault {
 
 impl ActiveFault {
     pub(super) fn status(&self, report: &FaultReport) -> FaultStatus {
-        let Application { spec, target, peers, backend, owner } = &self.application;
+        let Application { spec, target, peers, backend, owner, .. } = &self.application;
         let is_on_packets = spec.processes.is_none();
         let interfaces = target.interfaces.iter().filter(|_interface| is_on_packets);
         let interfaces: Vec<&str> = interfaces.map(|interface| interface.name.as_str()).collect();

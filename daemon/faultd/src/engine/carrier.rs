@@ -4,7 +4,7 @@
 use faultd_kernel::{
     clock,
     control_group::{ControlId, ControlPlan},
-    datapath::RuleId,
+    datapath::{Effects, RuleId},
 };
 
 use super::{
@@ -23,9 +23,17 @@ const NO_PROCESSES: &str = "it has no processes of its own";
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Carried {
     /// As many for each interface of the target, in the order of those.
-    pub(super) rules: Vec<RuleId>,
+    pub(super) rules: Vec<InstalledRule>,
     /// Of a fault on processes.
     pub(super) control: Option<ControlId>,
+}
+
+/// A rule in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct InstalledRule {
+    id: RuleId,
+    /// Whether it only keeps packets from the others: what it counts is not what the fault did.
+    spares: bool,
 }
 
 /// Those who carry faults out.
@@ -61,9 +69,10 @@ impl<P: RulePort> Carriers<P> {
         let mut carried = Carried::default();
         let mut effective_ns = 0;
         for plan in rule_plans(application, seed, deadline_ns) {
+            let spares = plan.effects == Effects::default();
             match self.rules.add(plan) {
-                Ok((rule, since_ns)) => {
-                    carried.rules.push(rule);
+                Ok((id, since_ns)) => {
+                    carried.rules.push(InstalledRule { id, spares });
                     effective_ns = since_ns;
                 }
                 Err(error) => {
@@ -79,8 +88,10 @@ impl<P: RulePort> Carriers<P> {
     pub(super) fn uninstall(&mut self, carried: &Carried) -> Ended {
         let mut ended =
             Ended { cleared_ns: clock::monotonic_ns(), report: FaultReport::default(), failures: Vec::new() };
-        for rule in &carried.rules {
-            match self.rules.remove(*rule) {
+        // The last first: as long as a rule acts, packets are kept from it that are to be spared.
+        for rule in carried.rules.iter().rev() {
+            match self.rules.remove(rule.id) {
+                Ok(_) if rule.spares => {}
                 Ok((since_ns, last)) => {
                     ended.cleared_ns = since_ns;
                     ended.report.add(last);
@@ -116,14 +127,16 @@ impl<P: RulePort> Carriers<P> {
         }
         let plans = rule_plans(application, fault.seed, deadline_ns);
         let mut changes = fault.carried.rules.iter().zip(plans);
-        changes.try_for_each(|(rule, plan)| self.rules.set(*rule, plan)).map_err(|error| error_chain(&error))
+        changes
+            .try_for_each(|(rule, plan)| self.rules.set(rule.id, plan))
+            .map_err(|error| error_chain(&error))
     }
 
     /// What a fault did so far.
     pub(super) fn report(&mut self, fault: &ActiveFault) -> FaultReport {
         let mut sum = fault.kept.clone();
-        for rule in &fault.carried.rules {
-            match self.rules.report(*rule) {
+        for rule in fault.carried.rules.iter().filter(|rule| !rule.spares) {
+            match self.rules.report(rule.id) {
                 Ok(report) => sum.add(report),
                 Err(error) => tracing::warn!(fault = fault.id, %error, "counters cannot be read"),
             }

@@ -6,7 +6,10 @@ use faultd_api::fault::FaultStatus;
 use faultd_kernel::datapath::{InterfaceReference, Selector};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::active::{Applied, Cleared, FaultOwner};
+use super::{
+    active::{Applied, Cleared, FaultOwner},
+    budget::{Budget, BudgetSpent},
+};
 use crate::{
     fault::{FaultSpec, backend::ChosenBackend},
     target::{FollowedFault, FoundPeer, Peers, ResolvedTarget, Whereabouts},
@@ -25,6 +28,10 @@ pub struct Application {
     pub backend: ChosenBackend,
     /// Until whose end.
     pub owner: FaultOwner,
+    /// Packets that it does nothing to, whatever it selects.
+    pub spared: Vec<Selector>,
+    /// How many targets may be under fault at once.
+    pub budget: Budget,
 }
 
 impl Application {
@@ -132,6 +139,9 @@ pub enum EngineError {
         /// The other fault's id.
         id: String,
     },
+    /// Too many targets are under fault already.
+    #[error(transparent)]
+    BudgetSpent(#[from] BudgetSpent),
     /// The engine's thread is gone: the daemon is about to stop.
     #[error("the daemon is stopping")]
     Stopping,

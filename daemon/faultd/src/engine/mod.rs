@@ -13,6 +13,7 @@
 //! nothing in the kernel, but keeps its place, its seed and its deadline until the container is back.
 
 mod active;
+mod budget;
 mod carrier;
 mod following;
 mod handle;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use self::{
     active::{Applied, Cleared, FaultOwner},
+    budget::{Budget, ClusterBudget},
     handle::{Application, EngineError, EngineHandle, FollowedContainers, Selection},
     owner::start,
     port::{ProcessPort, RulePort},

@@ -2,10 +2,10 @@
 //! stays the same one; only what carries it out is other.
 
 use faultd_api::fault::Direction;
-use faultd_kernel::datapath::{InterfaceReference, RuleId};
+use faultd_kernel::datapath::InterfaceReference;
 
 use super::{
-    carrier::{Carried, Ended},
+    carrier::{Carried, Ended, InstalledRule},
     handle::{Application, EngineError},
     owner::Owner,
     port::RulePort,
@@ -104,7 +104,7 @@ impl<P: RulePort> Owner<P> {
             fault.application = application;
             fault.carried.rules = kept.into_iter().flatten().chain(new.rules).collect();
         }
-        let rules: Vec<RuleId> = gone.into_iter().flat_map(|(_, rules)| rules).collect();
+        let rules: Vec<InstalledRule> = gone.into_iter().flat_map(|(_, rules)| rules).collect();
         self.uninstall_and_keep(number, &Carried { rules, control: None });
         Ok(names)
     }
@@ -145,9 +145,12 @@ fn are_the_same(known: &[InterfaceReference], now: &[InterfaceReference]) -> boo
 }
 
 /// Which rules of a fault are at which interface.
-fn of_interfaces(application: &Application, rules: &[RuleId]) -> Vec<(InterfaceReference, Vec<RuleId>)> {
+fn of_interfaces(
+    application: &Application,
+    rules: &[InstalledRule],
+) -> Vec<(InterfaceReference, Vec<InstalledRule>)> {
     let hooks = if application.spec.direction == Direction::Both { 2 } else { 1 };
     let at_each = hooks * application.selectors().len();
-    let rules = rules.chunks(at_each.max(1)).map(<[RuleId]>::to_vec);
+    let rules = rules.chunks(at_each.max(1)).map(<[InstalledRule]>::to_vec);
     application.target.interfaces.iter().cloned().zip(rules).collect()
 }

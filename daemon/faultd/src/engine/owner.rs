@@ -12,7 +12,7 @@ use faultd_api::{
 };
 use faultd_kernel::{
     clock,
-    datapath::{Hook, InterfaceReference, RulePlan, Selector},
+    datapath::{Effects, Hook, InterfaceReference, RulePlan, Selector},
 };
 use tokio::{
     sync::{mpsc, watch},
@@ -144,6 +144,7 @@ impl<P: RulePort> Owner<P> {
     fn add(&mut self, application: Application) -> Result<Applied, EngineError> {
         let commanded_ns = clock::monotonic_ns();
         self.refuse_occupied(&application, None)?;
+        self.refuse_beyond_budget(&application)?;
         let seed = application.spec.seed.unwrap_or_else(random_seed);
         let hold_for = application.spec.hold_for;
         let deadline_ns = deadline_after(commanded_ns, hold_for);
@@ -204,6 +205,11 @@ impl<P: RulePort> Owner<P> {
         Ok(())
     }
 
+    fn refuse_beyond_budget(&self, application: &Application) -> Result<(), EngineError> {
+        let under_fault = self.faults.values().map(|fault| fault.application.target.name.as_str());
+        Ok(application.budget.check(&application.target.name, under_fault.collect())?)
+    }
+
     /// Changes every rule of a fault. Those that are changed when the kernel refuses one stay changed: it
     /// refuses plans, and those of one fault are alike.
     fn set(&mut self, id: &str, application: Application) -> Result<FaultStatus, EngineError> {
@@ -229,8 +235,8 @@ impl<P: RulePort> Owner<P> {
         let hold_for = application.spec.hold_for;
         let deadline_ns = deadline_after(commanded_ns, hold_for);
         // The rules are where they are, also if the target has more interfaces by now.
-        let (target, owner) = (holds.target.clone(), holds.owner.clone());
-        let mut application = Application { target, owner, ..application };
+        let (target, owner, spared) = (holds.target.clone(), holds.owner.clone(), holds.spared.clone());
+        let mut application = Application { target, owner, spared, ..application };
         application.backend.holding = holding;
         application.keep_containers(&holds.peers);
         self.carriers
@@ -371,12 +377,17 @@ fn deadline_after(commanded_ns: u64, hold_for: Option<Duration>) -> Option<u64> 
     hold_for.map(|hold| commanded_ns.saturating_add(nanoseconds(hold)))
 }
 
-/// All rules of a fault, always in the same order.
+/// All rules of a fault, always in the same order. Those for packets that are spared come before the others at their
+/// hook: of two rules that fit a packet, the older one acts.
 pub(super) fn rule_plans(application: &Application, seed: u64, deadline_ns: Option<u64>) -> Vec<RulePlan> {
     let mut plans = Vec::new();
     let selectors = application.selectors();
     for interface in &application.target.interfaces {
         for hook in hooks_of(interface, application.spec.direction) {
+            for selector in &application.spared {
+                let plan = rule_plan(application, interface, hook, selector, seed, deadline_ns);
+                plans.push(RulePlan { effects: Effects::default(), priority: 0, holding: None, ..plan });
+            }
             for selector in &selectors {
                 plans.push(rule_plan(application, interface, hook, selector, seed, deadline_ns));
             }

@@ -21,7 +21,8 @@ use faultd_kernel::{
 use tokio::{sync::mpsc, time::sleep};
 
 use super::{
-    Application, EngineError, EngineHandle, FaultOwner, ProcessPort, RulePort, Selection, owner::Owner,
+    Application, Budget, EngineError, EngineHandle, FaultOwner, ProcessPort, RulePort, Selection,
+    owner::Owner,
 };
 use crate::{
     fault::{FaultSpec, backend::ChosenBackend},
@@ -146,6 +147,8 @@ fn application(target: &str, change: impl FnOnce(&mut FaultRequest)) -> Applicat
         peers: Peers::new(),
         backend: ChosenBackend { holding: None, name: "relay".into(), reason: "test".into() },
         owner: FaultOwner::Daemon,
+        spared: Vec::new(),
+        budget: Budget::default(),
     }
 }
 
@@ -164,11 +167,11 @@ async fn a_fault_ends_at_its_deadline_and_not_before() {
 async fn the_end_of_an_owner_ends_its_faults_and_nobody_elses() {
     let kernel = FakeKernel::default();
     let engine = engine(&kernel);
-    for (target, connection) in [("a", 1), ("b", 2)] {
-        let owner = FaultOwner::Connection(connection);
+    for (target, connection) in [("a", ":1.1"), ("b", ":1.2")] {
+        let owner = FaultOwner::Connection(connection.to_owned());
         engine.add(Application { owner, ..application(target, |_| {}) }).await.unwrap();
     }
-    let cleared = engine.clear(Selection::Owner(FaultOwner::Connection(1))).await.unwrap();
+    let cleared = engine.clear(Selection::Owner(FaultOwner::Connection(":1.1".to_owned()))).await.unwrap();
     assert_eq!(cleared.iter().map(|fault| fault.status.target.as_str()).collect::<Vec<_>>(), ["a"]);
     assert_eq!(kernel.rules(), 1);
 }

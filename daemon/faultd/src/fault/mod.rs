@@ -16,6 +16,7 @@ mod processor_share;
 mod properties;
 mod rate;
 mod selection;
+mod severity;
 mod share;
 
 use std::time::Duration;
@@ -34,7 +35,7 @@ pub use self::{
     pause::Pause,
     processes::ProcessFault,
     processor_share::ProcessorShare,
-    selection::{Peer, Selection},
+    selection::{Peer, Selection, network},
 };
 
 /// Why a request is no fault.

@@ -58,6 +58,12 @@ impl Pause {
         self.every
     }
 
+    /// The share of time in which processes stand still, 0 to 1. One pause is all of the time that it takes.
+    #[must_use]
+    pub fn share(self) -> f64 {
+        self.every.map_or(1.0, |every| self.length.as_secs_f64() / every.as_secs_f64())
+    }
+
     /// For people: `pause 200ms every 1s`.
     #[must_use]
     pub fn text(self) -> String {

@@ -153,7 +153,9 @@ fn checked_peer(text: &str) -> Result<(Peer, PortRange), FaultError> {
     }
 }
 
-fn network(text: &str) -> Option<Network> {
+/// An address, or a network with the length of its prefix: `10.0.0.0/8`.
+#[must_use]
+pub fn network(text: &str) -> Option<Network> {
     match text.split_once('/') {
         Some((address, prefix)) => Network::new(address.parse().ok()?, prefix.parse().ok()?),
         None => text.parse().ok().map(Network::host),

@@ -51,6 +51,7 @@ use super::{
     load::{self, Client},
     outputs::RunFolder,
     record::RunRecord,
+    refusals::Asked,
     roles::watch_roles,
     running_load::{RunningLoad, ended_early, load_command},
     seconds::Seconds,
@@ -62,6 +63,7 @@ use crate::{
     engine::{EngineHandle, FaultOwner, Selection},
     metrics::{Metrics, RunMetrics},
     plugins::{PluginProblem, Plugins},
+    policy::Permits,
     target::{Peers, Targets},
 };
 
@@ -82,6 +84,8 @@ pub struct Surroundings {
     pub capabilities: Arc<Capabilities>,
     /// Who can be named as a peer.
     pub targets: Targets,
+    /// What the operator allows.
+    pub permits: Permits,
 }
 
 /// A run that is ready: everything that can fail before the first operation has been done.
@@ -151,7 +155,9 @@ impl Experiment {
         let roles = watcher.roles().await?;
         resolver.roles().await?;
         let serving = load::serving(&spec.request.via, &cluster, &roles)?;
-        refuse_impossible(&spec, &cluster, &roles, &serving, &surroundings.capabilities)?;
+        let asked = Asked { spec: &spec, cluster: &cluster, roles: &roles, serving: &serving };
+        asked.refuse_impossible(&surroundings.capabilities)?;
+        asked.refuse_forbidden(&surroundings.permits).await?;
         let peers = match &spec.fault {
             Some(fault) => surroundings.targets.peers(&fault.selection).await.map_err(RunError::Peer)?,
             None => Peers::new(),
@@ -357,6 +363,7 @@ impl Experiment {
             observer: &mut self.resolver,
             engine: &self.surroundings.engine,
             capabilities: &self.surroundings.capabilities,
+            permits: &self.surroundings.permits,
             targets: &self.surroundings.targets,
             peers: &self.peers,
             shown,
@@ -519,21 +526,6 @@ fn write_metadata(folder: &RunFolder, metadata: &Metadata) -> Result<(), RunErro
     let text = serde_json::to_vec_pretty(metadata).map_err(|error| RunError::Internal(error.to_string()))?;
     folder.write_file(METADATA_JSON, &text)?;
     Ok(folder.write_file(METADATA_TEXT, metadata.to_text().as_bytes())?)
-}
-
-/// What can be known to fail before anything is measured fails before anything is made.
-fn refuse_impossible(
-    spec: &RunSpec,
-    cluster: &Cluster,
-    roles: &[MemberRole],
-    serving: &[usize],
-    capabilities: &Capabilities,
-) -> Result<(), RunError> {
-    if let Some(fault) = &spec.fault {
-        cluster.member(&fault.target, roles, serving)?;
-        crate::fault::backend::choose(fault, capabilities)?;
-    }
-    Ok(())
 }
 
 fn plan(spec: &RunSpec, seed: u64) -> Plan {

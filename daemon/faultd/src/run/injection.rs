@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use faultd_api::{
-    fault::{Direction, FaultRequest, FaultStatus, ProcessCounts},
+    fault::{Direction, FaultRequest, FaultStatus},
     shape::FaultShape,
     units::nanoseconds,
 };
@@ -14,16 +14,23 @@ use faultd_plugin_host::{
 };
 use faultd_results::{
     event::{EventKind, FaultEvent},
-    metadata::{FaultRecord, ProcessFaultRecord, ResolvedFault},
+    metadata::FaultRecord,
     summary::{ProcessProof, RuleProof},
 };
 use tokio::{sync::watch, time::sleep_until};
 
-use super::{clock::RunClock, dialogue::Dialogue, record::RunRecord, spec::RunSpec};
+use super::{
+    clock::RunClock,
+    dialogue::Dialogue,
+    fault_records::{describe, fault_event, fault_record, onset_text, process_proof, without_effect},
+    record::RunRecord,
+    spec::RunSpec,
+};
 use crate::{
-    cluster::{Cluster, RoleError, RoleObserver, role_text},
+    cluster::{Cluster, RoleError, RoleObserver},
     engine::{Application, Cleared, EngineError, EngineHandle, FaultOwner, Selection},
     fault::{FaultError, FaultSpec, backend},
+    policy::{FaultRefusal, Permit, Permits},
     target::{Part, Peers, ResolvedTarget, TargetError, Targets},
 };
 
@@ -56,6 +63,9 @@ pub enum InjectionError {
     /// Who has it is a container that is not there, or cannot be faulted now.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The operator does not allow it.
+    #[error(transparent)]
+    Refused(#[from] FaultRefusal),
     /// The host cannot do it.
     #[error(transparent)]
     Backend(#[from] backend::NoBackend),
@@ -86,6 +96,8 @@ pub struct Injection<'a> {
     pub engine: &'a EngineHandle,
     /// What the host can do.
     pub capabilities: &'a Capabilities,
+    /// What the operator allows.
+    pub permits: &'a Permits,
     /// Where containers are now.
     pub targets: &'a Targets,
     /// The named peers of the run's fault.
@@ -199,7 +211,10 @@ impl Injection<'_> {
             // By that it is found again when it is restarted or recreated.
             spec.target.clone_from(&target.name);
         }
+        let Permit { spared, budget, .. } = self.permit(&spec, &target).await?;
         let application = Application {
+            spared,
+            budget,
             peers: self.peers.clone(),
             backend: backend::choose(&spec, self.capabilities)?,
             owner: FaultOwner::Run(self.run.to_owned()),
@@ -244,6 +259,7 @@ impl Injection<'_> {
         let (mut spec, lease_ends) = self.checked(&proposal, until)?;
         spec.target.clone_from(&held.application.spec.target);
         let backend = backend::choose(&spec, self.capabilities)?;
+        self.permits.policy().faults().check(&FaultSpec { hold_for: None, ..spec.clone() })?;
         let application = Application { spec, backend, ..held.application.clone() };
         match self.engine.set(&held.fault.id, application.clone()).await {
             Ok(fault) => {
@@ -277,6 +293,12 @@ impl Injection<'_> {
         let lease_ends = self.lease_end(until);
         spec.hold_for = Some(lease_ends.saturating_sub(self.clock.now()));
         Ok((spec, lease_ends))
+    }
+
+    /// For how long a run's fault may hold was decided at its begin: here it is a lease, taken again and again.
+    async fn permit(&mut self, spec: &FaultSpec, target: &ResolvedTarget) -> Result<Permit, FaultRefusal> {
+        let spec = FaultSpec { hold_for: None, ..spec.clone() };
+        self.permits.of_fault(&spec, target, Some(self.cluster.target_names())).await
     }
 
     fn does_something(&self, rule: &Rule) -> bool {
@@ -500,87 +522,5 @@ pub fn direction(proposed: ProposedDirection) -> Direction {
         ProposedDirection::Egress => Direction::Egress,
         ProposedDirection::Ingress => Direction::Ingress,
         ProposedDirection::Both => Direction::Both,
-    }
-}
-
-fn describe(application: &Application, role: Role) -> String {
-    let role = known_role(role).map_or_else(String::new, |role| format!(" ({role})"));
-    format!("{} on {}{role}", application.spec.text(), application.target.name)
-}
-
-/// A role as it is written; nothing where members have none.
-fn known_role(role: Role) -> Option<&'static str> {
-    (role != Role::Unknown).then(|| role_text(role))
-}
-
-/// Why a fault did nothing, if it did nothing.
-fn without_effect(status: &FaultStatus) -> Option<&'static str> {
-    match &status.processes {
-        None => (status.packets.matched == 0).then_some("no packet matched"),
-        Some(counts) if status.kind == "pause" => {
-            (counts.pauses == 0).then_some("the kernel confirmed no pause")
-        }
-        Some(counts) => {
-            (counts.throttled_periods == 0).then_some("the target never wanted more than it may use")
-        }
-    }
-}
-
-fn process_proof(status: &FaultStatus, counts: &ProcessCounts) -> ProcessProof {
-    let seconds = |nanoseconds| Duration::from_nanos(nanoseconds).as_secs_f64();
-    ProcessProof {
-        fault: status.id.clone(),
-        target: status.target.clone(),
-        kind: status.kind.clone(),
-        pauses: counts.pauses,
-        paused_s: seconds(counts.paused_ns),
-        unconfirmed_pauses: counts.unconfirmed_pauses,
-        periods: counts.periods,
-        throttled_periods: counts.throttled_periods,
-        throttled_s: seconds(counts.throttled_ns),
-    }
-}
-
-/// How long after the engine was told the fault was felt for the first time.
-fn onset_text(status: &FaultStatus) -> String {
-    let milliseconds = |onset_ns| Duration::from_nanos(onset_ns).as_secs_f64() * 1e3;
-    status.onset_ns.map_or_else(String::new, |onset_ns| {
-        let first = match &status.processes {
-            None => "met its first packet",
-            Some(counts) if counts.pauses > 0 => "all processes stood still for the first time",
-            Some(_) => "the share of the processors was used up for the first time",
-        };
-        format!("; {first} {:.3} ms after it was commanded", milliseconds(onset_ns))
-    })
-}
-
-fn fault_event(status: &FaultStatus, description: &str) -> FaultEvent {
-    FaultEvent {
-        fault: status.id.clone(),
-        target: status.target.clone(),
-        detail: Some(description.to_owned()),
-    }
-}
-
-fn fault_record(asked: &str, status: &FaultStatus, role: Role) -> FaultRecord {
-    let is_more = status.processes.is_none() && !(status.shape.is_empty() && status.network.is_none());
-    FaultRecord {
-        in_full: is_more.then(|| status.text.clone()),
-        target: asked.to_owned(),
-        direction: status.direction_text().to_owned(),
-        delay_ns: status.delay_ns.unwrap_or_default(),
-        loss_ratio: status.loss_ratio.unwrap_or_default(),
-        on_processes: status.processes.as_ref().map(|_| ProcessFaultRecord {
-            pause_ns: status.shape.pause_ns,
-            pause_every_ns: status.shape.pause_every_ns,
-            cpus: status.shape.cpus,
-        }),
-        resolved: Some(ResolvedFault {
-            fault: status.id.clone(),
-            target: status.target.clone(),
-            role: known_role(role).map(str::to_owned),
-            backend: status.backend.clone(),
-            backend_reason: status.backend_reason.clone(),
-        }),
     }
 }

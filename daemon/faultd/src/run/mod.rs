@@ -5,12 +5,14 @@ pub mod command_load;
 pub mod data;
 pub mod dialogue;
 pub mod experiment;
+mod fault_records;
 pub mod host;
 pub mod injection;
 pub mod keys;
 pub mod load;
 pub mod outputs;
 pub mod record;
+mod refusals;
 pub mod roles;
 mod running_load;
 mod seconds;
@@ -39,6 +41,7 @@ use crate::{
     fault::backend::NoBackend,
     lab::{LabError, Labs},
     plugins::PluginProblem,
+    policy::FaultRefusal,
     target::TargetError,
 };
 
@@ -76,6 +79,9 @@ pub enum RunError {
     /// The host cannot do it.
     #[error(transparent)]
     Backend(#[from] NoBackend),
+    /// The operator does not allow it.
+    #[error(transparent)]
+    Refused(#[from] FaultRefusal),
     /// The kernel cannot be made ready.
     #[error(transparent)]
     Engine(#[from] EngineError),

@@ -14,7 +14,10 @@ mod namespace;
 mod process;
 mod selecting;
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use faultd_api::target::TargetStatus;
 use faultd_kernel::{control_group::GroupOwner, datapath::InterfaceReference, process::ProcessIdentity};
@@ -299,6 +302,24 @@ impl Targets {
     #[must_use]
     pub fn containers(&self) -> &Containers {
         &self.containers
+    }
+
+    /// The full names of those that belong to the same cluster as a target, itself included: the hosts of its lab, or
+    /// what compose made for the same project. Nothing where it belongs to none.
+    pub async fn of_the_same_cluster(&self, name: &str) -> Option<BTreeSet<String>> {
+        let mut known = self.labs.target_statuses();
+        if known.iter().any(|target| target.name == name) {
+            let (lab, _) = name.split_once('/')?;
+            let is_of_it =
+                |target: &TargetStatus| target.name.split_once('/').is_some_and(|(of, _)| of == lab);
+            return Some(known.into_iter().filter(is_of_it).map(|target| target.name).collect());
+        }
+        known = self.containers.list().await.unwrap_or_default();
+        let project =
+            |target: &TargetStatus| target.service.as_ref()?.split_once('/').map(|(of, _)| of.to_owned());
+        let of_target = known.iter().find(|target| target.name == name).and_then(project)?;
+        known.retain(|target| project(target).as_ref() == Some(&of_target));
+        Some(known.into_iter().map(|target| target.name).collect())
     }
 
     /// Whether the name is that of a lab host, whose address never changes.

@@ -13,7 +13,7 @@ use faultd_api::{
 };
 use futures_util::future::join_all;
 
-use super::{decode_all, faults_table};
+use super::{decode_all, faults_table, plan};
 use crate::{
     command_error::CommandError,
     connection::BusAddress,
@@ -47,6 +47,9 @@ pub(crate) struct AddArguments {
     /// Returns at once and leaves the fault in place until it is removed.
     #[arg(long)]
     detach: bool,
+    /// Says what would be done, and whether the policy allows it, and changes nothing.
+    #[arg(long, conflicts_with = "detach")]
+    dry_run: bool,
 }
 
 /// A fault with an end of its own, or one that was detached, outlives this process. Any other
@@ -60,6 +63,9 @@ pub(super) async fn add(
     let request = to_request(arguments)?;
     let mut interrupts = Interrupts::catch()?;
     let manager = bus.connect().await?;
+    if arguments.dry_run {
+        return plan::show(&manager, &targets(&manager, arguments).await?, &request, output).await;
+    }
     let added = tokio::select! {
         added = add_to_all(&manager, arguments, &request) => added?,
         () = interrupts.next() => return Err(CommandError::Interrupted),

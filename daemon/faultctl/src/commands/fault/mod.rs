@@ -1,6 +1,7 @@
 //! `faultctl fault`: puts faults on targets, shows those that hold, takes them away.
 
 mod add;
+mod plan;
 
 use std::time::Duration;
 

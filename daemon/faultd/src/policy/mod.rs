@@ -9,7 +9,19 @@
 //! effects = ["delay"]
 //! longest_delay_ms = 200
 //! targets = ["follower", "etcd*"]
+//!
+//! [faults]                    # what any fault may be, whoever asks for it
+//! targets = ["label:faultd=yes", "etcd/*"]
+//! most_loss = 0.5
+//! longest_s = 600
+//!
+//! [access]                    # who may do what, beside root
+//! inject = ["@faultd"]
 //! ```
+
+mod access;
+mod faults;
+mod permits;
 
 use std::{
     fs, io,
@@ -22,6 +34,13 @@ use faultd_plugin_host::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use toml::Table;
+
+use self::{access::AccessSection, faults::FaultSection};
+pub use self::{
+    access::{AccessPolicy, MayConnect, Right},
+    faults::{FaultPolicy, FaultRefusal},
+    permits::{Permit, Permits},
+};
 
 /// Why there is no policy: the daemon does not start then. Each message is one line.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +63,17 @@ pub enum PolicyError {
     },
 }
 
-/// What plugins may do, whatever their manifests ask for.
+/// What the operator allows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
+    plugins: PluginPolicy,
+    faults: FaultPolicy,
+    access: AccessPolicy,
+}
+
+/// What plugins may do, whatever their manifests ask for.
+#[derive(Debug, Clone, PartialEq)]
+struct PluginPolicy {
     limits: ResourceLimits,
     faults: FaultLimits,
 }
@@ -55,6 +82,8 @@ pub struct Policy {
 #[serde(default, deny_unknown_fields)]
 struct File {
     plugins: PluginsSection,
+    faults: Table,
+    access: Table,
 }
 
 #[derive(Default, Deserialize)]
@@ -82,25 +111,46 @@ impl Policy {
     pub fn read_if_there(path: &Path) -> Result<Self, PolicyError> {
         match Self::read(path) {
             Err(PolicyError::Unreadable { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-                Ok(Self::without_limits())
+                Self::parse("").map_err(|reason| PolicyError::Wrong { path: path.to_owned(), reason })
             }
             policy => policy,
         }
     }
 
-    fn without_limits() -> Self {
-        Self { limits: ResourceLimits::widest(), faults: FaultLimits::widest() }
-    }
-
     fn parse(text: &str) -> Result<Self, String> {
-        let File { plugins } = toml::from_str(text).map_err(|error| manifest::in_one_line(&error, text))?;
-        let policy = Self {
+        let File { plugins, faults, access } =
+            toml::from_str(text).map_err(|error| manifest::in_one_line(&error, text))?;
+        let plugins = PluginPolicy {
             limits: narrowed("plugins.limits", &ResourceLimits::widest(), plugins.limits)?,
             faults: narrowed("plugins.faults", &FaultLimits::widest(), plugins.faults)?,
         };
-        policy.limits.check().map_err(|reason| format!("[plugins.limits]: {reason}"))?;
-        policy.faults.check().map_err(|reason| format!("[plugins.faults]: {reason}"))?;
-        Ok(policy)
+        plugins.limits.check().map_err(|reason| format!("[plugins.limits]: {reason}"))?;
+        plugins.faults.check().map_err(|reason| format!("[plugins.faults]: {reason}"))?;
+        let faults = FaultPolicy::of(section::<FaultSection>("faults", faults)?);
+        let access = AccessPolicy::of(&section::<AccessSection>("access", access)?);
+        Ok(Self {
+            plugins,
+            faults: faults.map_err(|reason| format!("[faults]: {reason}"))?,
+            access: access.map_err(|reason| format!("[access]: {reason}"))?,
+        })
+    }
+
+    /// What any fault may be.
+    #[must_use]
+    pub fn faults(&self) -> &FaultPolicy {
+        &self.faults
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub fn access(&self) -> &AccessPolicy {
+        &self.access
+    }
+
+    /// Whether plugins may do the same under both.
+    #[must_use]
+    pub fn has_same_plugins(&self, other: &Self) -> bool {
+        self.plugins == other.plugins
     }
 
     /// An engine that holds every plugin to this policy.
@@ -108,8 +158,9 @@ impl Policy {
     /// # Errors
     /// The machine cannot run compiled WebAssembly.
     pub fn plugin_engine(&self, cache: Option<&CompiledPlugins>) -> Result<PluginEngine, PluginError> {
-        let limits = PluginLimits::default().capped_by(&self.limits);
-        Ok(PluginEngine::with_cache(limits, cache)?.capping_faults(self.faults.clone()))
+        let PluginPolicy { limits, faults } = &self.plugins;
+        let limits = PluginLimits::default().capped_by(limits);
+        Ok(PluginEngine::with_cache(limits, cache)?.capping_faults(faults.clone()))
     }
 }
 
@@ -119,6 +170,11 @@ fn narrowed<T: Serialize + DeserializeOwned>(section: &str, widest: &T, given: T
     let mut whole = Table::try_from(widest).map_err(|error| wrong(&error.to_string()))?;
     whole.extend(given);
     whole.try_into().map_err(|error| wrong(error.message()))
+}
+
+/// A section with a name, read from its table.
+fn section<T: DeserializeOwned>(name: &str, given: Table) -> Result<T, String> {
+    given.try_into().map_err(|error: toml::de::Error| format!("[{name}]: {}", in_one_line(error.message())))
 }
 
 fn in_one_line(message: &str) -> String {
@@ -133,15 +189,17 @@ mod tests {
 
     #[test]
     fn what_a_policy_does_not_name_it_does_not_limit() {
-        assert_eq!(Policy::parse("").unwrap(), Policy::without_limits());
-        let policy = Policy::parse("[plugins.faults]\neffects = [\"delay\"]\nmost_at_once = 2\n").unwrap();
+        let policy = Policy::parse("").unwrap().plugins;
+        assert_eq!((policy.limits, policy.faults), (ResourceLimits::widest(), FaultLimits::widest()));
+        let policy =
+            Policy::parse("[plugins.faults]\neffects = [\"delay\"]\nmost_at_once = 2\n").unwrap().plugins;
         assert_eq!(
             (policy.faults.effects.as_slice(), policy.faults.most_at_once),
             (&[EffectKind::Delay][..], 2)
         );
         assert_eq!(policy.faults.longest_s, FaultLimits::widest().longest_s);
         assert_eq!(policy.limits, ResourceLimits::widest());
-        let policy = Policy::parse("[plugins.limits]\nmemory_bytes = 1000\n").unwrap();
+        let policy = Policy::parse("[plugins.limits]\nmemory_bytes = 1000\n").unwrap().plugins;
         assert_eq!(policy.limits, ResourceLimits { memory_bytes: 1000, ..ResourceLimits::widest() });
     }
 
@@ -155,6 +213,10 @@ mod tests {
             ("[plugins.faults]\neffects = [\"fire\"]\n", "[plugins.faults]: unknown variant `fire`"),
             ("[plugins.limits]\nmemory_bytes = -1\n", "[plugins.limits]: invalid value"),
             ("[plugins.limits]\nfuel_per_call = 0\n", "[plugins.limits]: fuel_per_call is at least 1"),
+            ("[faults]\nlongest_delay = 1\n", "[faults]: unknown field `longest_delay`"),
+            ("[faults]\nmost_loss = 2\n", "[faults]: most_loss is a share"),
+            ("[access]\nwrite = []\n", "[access]: unknown field `write`"),
+            ("[access]\nread = [\"no-such-user\"]\n", "[access]: there is no user 'no-such-user'"),
         ];
         for (text, said) in cases {
             let reason = Policy::parse(text).unwrap_err();
@@ -165,7 +227,7 @@ mod tests {
     #[test]
     fn only_a_policy_that_was_not_asked_for_may_be_missing() {
         let path = Path::new("/nonexistent/policy.toml");
-        assert_eq!(Policy::read_if_there(path).unwrap(), Policy::without_limits());
+        assert_eq!(Policy::read_if_there(path).unwrap(), Policy::parse("").unwrap());
         let reason = Policy::read(path).unwrap_err().to_string();
         assert!(reason.starts_with("policy /nonexistent/policy.toml: No such file"), "{reason}");
     }
