@@ -125,7 +125,8 @@ fn interface_of(address: &str, path: &str, interface: &str) -> String {
     let begin = whole.find(&format!("<interface name=\"{interface}\">")).expect("the interface");
     let end = begin + whole[begin..].find("</interface>").expect("its end");
     let lines = whole[begin..end].lines().map(|line| line.strip_prefix("  ").unwrap_or(line).trim_end());
-    format!("<node>\n  {}\n</interface>\n</node>\n", lines.collect::<Vec<_>>().join("\n"))
+    let text = lines.collect::<Vec<_>>().join("\n");
+    format!("<node>\n{}\n</interface>\n</node>\n", text.trim_end())
 }
 
 /// The description in the repository is the one that packages install; `FAULTD_UPDATE_SNAPSHOTS=1` writes it.
@@ -229,6 +230,10 @@ fn callers(bus: &TestBus, granted: &Mutex<Vec<&'static str>>) {
     assert!(shown.contains("org.faultd.Engine1.Manager") && shown.contains(".AddFault"), "{shown}");
     let said = busctl("call org.faultd.Engine1 /org/faultd/Engine1 org.faultd.Engine1.Manager ListFaults");
     assert_eq!(said.trim(), "aa{sv} 0");
+
+    // The run has ended as a whole, and lets go of its cluster.
+    let goes_down = || daemon.faultctl(&format!("lab down {lab}")).code == Some(0);
+    assert!(wait_until(PATIENCE, goes_down), "{}", daemon.log());
 }
 
 #[test]
