@@ -42,6 +42,22 @@ impl Caller {
     }
 }
 
+impl Caller {
+    /// Whether the caller could make files in an open directory by itself: the daemon, which is root, must not do it
+    /// for somebody who could only read it. Access lists are not looked at, nor is another way in than its mode.
+    pub(super) fn may_write(&self, directory: &std::fs::Metadata) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let may = if directory.uid() == self.user {
+            0o200
+        } else if self.groups.contains(&directory.gid()) {
+            0o020
+        } else {
+            0o002
+        };
+        directory.is_dir() && (self.user == 0 || directory.mode() & may != 0)
+    }
+}
+
 impl fmt::Display for Caller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "user {} on {}", self.user, self.connection)
@@ -70,6 +86,28 @@ mod tests {
         assert!(groups_of(0, Some(0)).await.contains(&0));
         assert_eq!(groups_of(4_000_000_000, Some(7)).await, [7]);
         assert_eq!(groups_of(4_000_000_000, None).await, Vec::<u32>::new());
+    }
+
+    #[test]
+    fn a_directory_is_written_for_those_who_could_write_it_themselves() {
+        use std::{fs, os::unix::fs::PermissionsExt};
+        let directory = std::env::temp_dir().join(format!("faultd-caller-{}", std::process::id()));
+        fs::create_dir(&directory).unwrap();
+        let caller = |user, groups: &[u32]| Caller {
+            connection: "socket:1".into(),
+            user,
+            groups: groups.to_vec(),
+            process: None,
+        };
+        std::os::unix::fs::chown(&directory, Some(1000), Some(2000)).unwrap();
+        let may = |mode, user, groups: &[u32]| {
+            fs::set_permissions(&directory, fs::Permissions::from_mode(mode)).unwrap();
+            caller(user, groups).may_write(&fs::metadata(&directory).unwrap())
+        };
+        assert!(may(0o755, 1000, &[]) && may(0o775, 7, &[2000]) && may(0o757, 7, &[]) && may(0o555, 0, &[]));
+        assert!(!may(0o577, 1000, &[]) && !may(0o757, 7, &[2000]) && !may(0o775, 7, &[]));
+        fs::remove_dir(&directory).unwrap();
+        assert!(!caller(0, &[]).may_write(&fs::metadata("/dev/null").unwrap()));
     }
 
     #[tokio::test]

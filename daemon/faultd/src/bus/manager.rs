@@ -454,7 +454,8 @@ impl Manager {
         self.audited(header, Right::Inject, &subject, async |caller| {
             let RunFiles { outputs, output_of_command } = files;
             let Services { runs, permits, .. } = &self.services;
-            let started = runs.start(&request, outputs.into(), output_of_command.map(Into::into)).await;
+            let outputs = writable_by(&caller, outputs)?;
+            let started = runs.start(&request, outputs, output_of_command.map(Into::into)).await;
             let run = started.map_err(|error| of_run(&error))?;
             let path = run_path(&run.id);
             let owner = caller.connection.clone();
@@ -495,6 +496,18 @@ async fn end_with_caller(run: RunHandle, door: Arc<Door>, caller: Caller, connec
     run.wait().await;
     // On the private socket it went with the connection.
     let _ = connection.object_server().remove::<RunObject, _>(run_path(&run.id)).await;
+}
+
+/// The directory for a run's folder, if its caller could write there without us.
+fn writable_by(caller: &Caller, outputs: OwnedFd) -> Result<std::os::fd::OwnedFd, Error> {
+    let directory = std::fs::File::from(std::os::fd::OwnedFd::from(outputs));
+    match directory.metadata() {
+        Ok(found) if caller.may_write(&found) => Ok(directory.into()),
+        Ok(_) => {
+            Err(Error::Denied(format!("the outputs are no directory that user {} may write to", caller.user)))
+        }
+        Err(error) => Err(Error::Failed(format!("the directory for outputs cannot be looked at: {error}"))),
+    }
 }
 
 /// What a request is about, for the record.

@@ -46,6 +46,11 @@ impl<P: RulePort> Owner<P> {
             return;
         }
         let is_on_processes = fault.application.spec.processes.is_some();
+        // What is to be spared there was not asked for, when the fault was let in.
+        if !is_on_processes && target.shares_host && !fault.application.target.shares_host {
+            return self
+                .note_not_followed(number, "it is in the network of the host now: add the fault again");
+        }
         let known = &mut fault.application.target;
         let stays = match is_on_processes {
             true => known.processes == target.processes,
@@ -150,7 +155,7 @@ fn of_interfaces(
     rules: &[InstalledRule],
 ) -> Vec<(InterfaceReference, Vec<InstalledRule>)> {
     let hooks = if application.spec.direction == Direction::Both { 2 } else { 1 };
-    let at_each = hooks * application.selectors().len();
+    let at_each = hooks * (application.spared.len() + application.selectors().len());
     let rules = rules.chunks(at_each.max(1)).map(<[InstalledRule]>::to_vec);
     application.target.interfaces.iter().cloned().zip(rules).collect()
 }

@@ -1,5 +1,7 @@
 //! Faults whose container moves.
 
+use faultd_kernel::datapath::{Effects, Selector};
+
 use super::*;
 use crate::{
     engine::FollowedContainers,
@@ -188,4 +190,35 @@ async fn the_packets_of_a_peer_that_is_away_are_nobodys() {
     let id = engine.list().await.unwrap()[0].id.clone();
     engine.set(&id, Application { peers: remembered, ..application("a", to) }).await.unwrap();
     assert_eq!(peers_in(&kernel), [[Network::host([10, 0, 0, 2].into())]]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_does_not_follow_its_container_into_the_network_of_the_host() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    engine.add(on(at("one", &[1]), |_| {})).await.unwrap();
+    let in_the_network_of_the_host = ResolvedTarget { shares_host: true, ..at("two", &[2]) };
+    engine.move_fault("f1", Whereabouts::There(in_the_network_of_the_host)).await.unwrap();
+    assert_eq!((state(&engine).await.0.as_str(), kernel.rules()), ("away", 0));
+    engine.move_fault("f1", there("three", &[3])).await.unwrap();
+    assert_eq!(rules_at(&kernel).iter().map(|(_, index)| *index).collect::<Vec<_>>(), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn packets_are_spared_by_older_rules_wherever_the_target_is_and_do_not_count() {
+    let kernel = FakeKernel::default();
+    let engine = engine(&kernel);
+    let ssh = Selector { target_ports: 22..=22, ..Selector::default() };
+    let application = Application { spared: vec![ssh.clone()], ..on(at("one", &[1]), |_| {}) };
+    engine.add(application).await.unwrap();
+    let spares = |kernel: &FakeKernel| -> Vec<(bool, bool)> {
+        let rules = kernel.rules.lock().unwrap();
+        let plans = rules.iter().map(|(_, plan)| plan);
+        plans.map(|plan| (plan.selector == ssh, plan.effects == Effects::default())).collect()
+    };
+    assert_eq!(spares(&kernel), [(true, true), (false, false)]);
+    engine.move_fault("f1", there("two", &[2])).await.unwrap();
+    assert_eq!(spares(&kernel), [(true, true), (false, false)]);
+    engine.clear(Selection::All).await.unwrap();
+    assert_eq!(kernel.rules(), 0);
 }
