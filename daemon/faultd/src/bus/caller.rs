@@ -40,9 +40,7 @@ impl Caller {
         };
         Self { connection, user, groups, process }
     }
-}
 
-impl Caller {
     /// Whether the caller could make files in an open directory by itself: the daemon, which is root, must not do it
     /// for somebody who could only read it. Access lists are not looked at, nor is another way in than its mode.
     pub(super) fn may_write(&self, directory: &std::fs::Metadata) -> bool {

@@ -106,16 +106,10 @@ impl AccessPolicy {
     /// Who may connect to the private socket.
     #[must_use]
     pub fn may_connect(&self) -> MayConnect {
-        let mut holders = self.grants.iter().map(|(_, holder)| *holder);
-        match (holders.next(), holders.next()) {
-            (None, _) => MayConnect::Root,
-            (Some(Holder::Group(group)), None) => MayConnect::Group(group),
-            (Some(first @ Holder::Group(group)), Some(second)) if second == first => {
-                if holders.all(|holder| holder == first) {
-                    MayConnect::Group(group)
-                } else {
-                    MayConnect::Anybody
-                }
+        let Some((_, first)) = self.grants.first() else { return MayConnect::Root };
+        match first {
+            Holder::Group(group) if self.grants.iter().all(|(_, holder)| holder == first) => {
+                MayConnect::Group(*group)
             }
             _ => MayConnect::Anybody,
         }

@@ -279,14 +279,7 @@ fn at_most<T: PartialOrd>(
     given: &T,
     text: impl Fn(&T) -> String,
 ) -> Result<(), FaultRefusal> {
-    match limit {
-        Some(limit) if *given > limit => Err(FaultRefusal::TooSevere {
-            key,
-            limit: format!("at most {}", text(&limit)),
-            given: text(given),
-        }),
-        _ => Ok(()),
-    }
+    refuse_beyond(key, "at most", limit.filter(|limit| given > limit), given, text)
 }
 
 fn at_least<T: PartialOrd>(
@@ -295,14 +288,21 @@ fn at_least<T: PartialOrd>(
     given: &T,
     text: impl Fn(&T) -> String,
 ) -> Result<(), FaultRefusal> {
-    match limit {
-        Some(limit) if *given < limit => Err(FaultRefusal::TooSevere {
-            key,
-            limit: format!("at least {}", text(&limit)),
-            given: text(given),
-        }),
-        _ => Ok(()),
-    }
+    refuse_beyond(key, "at least", limit.filter(|limit| given < limit), given, text)
+}
+
+/// Refuses what is beyond the limit that is there.
+fn refuse_beyond<T>(
+    key: &'static str,
+    bound: &str,
+    limit: Option<T>,
+    given: &T,
+    text: impl Fn(&T) -> String,
+) -> Result<(), FaultRefusal> {
+    limit.map_or(Ok(()), |limit| {
+        let limit = format!("{bound} {}", text(&limit));
+        Err(FaultRefusal::TooSevere { key, limit, given: text(given) })
+    })
 }
 
 fn seconds(key: &str, given: Option<f64>) -> Result<Option<Duration>, String> {
