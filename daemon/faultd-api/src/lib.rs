@@ -20,6 +20,7 @@ pub mod fault;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod job;
 pub mod lab;
 pub mod names;
 pub mod plugin;

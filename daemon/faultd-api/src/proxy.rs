@@ -36,6 +36,12 @@ pub trait Manager {
     /// Brings a lab up ([`crate::lab::LabRequest`]) and answers its [`crate::lab::LabStatus`].
     #[zbus(allow_interactive_auth)]
     fn lab_up(&self, request: Dictionary) -> Result<Dictionary, Error>;
+    /// As LabUp; answers a [`Job`] at once.
+    #[zbus(allow_interactive_auth)]
+    fn begin_lab_up(&self, request: Dictionary) -> Result<OwnedObjectPath, Error>;
+    /// As LabDown; answers a [`Job`] at once.
+    #[zbus(allow_interactive_auth)]
+    fn begin_lab_down(&self, name: &str) -> Result<OwnedObjectPath, Error>;
     /// The labs that are up.
     fn list_labs(&self) -> Result<Vec<Dictionary>, Error>;
     /// Takes a lab down without a trace.
@@ -78,4 +84,14 @@ pub trait Run {
     /// A [`crate::run::RunProgress`], once a second.
     #[zbus(signal)]
     fn progress(&self, progress: Dictionary) -> zbus::Result<()>;
+}
+
+/// What takes time.
+#[proxy(interface = "org.faultd.Engine1.Job")]
+pub trait Job {
+    /// Returns when the job has ended, with what the method that takes as long would have answered.
+    fn wait(&self) -> Result<Dictionary, Error>;
+    /// `running`, `done` or `failed`.
+    #[zbus(property)]
+    fn state(&self) -> zbus::Result<String>;
 }

@@ -26,6 +26,8 @@ pub mod follow;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod inventory;
+pub mod jobs;
 pub mod lab;
 pub mod leftovers;
 pub mod metrics;

@@ -17,6 +17,8 @@ use faultd::{
     doctor::Doctor,
     engine,
     follow::follow,
+    inventory::Inventory,
+    jobs::Jobs,
     lab::{self, Labs},
     leftovers::{self, LifeLock},
     metrics::{self, Metrics},
@@ -149,6 +151,10 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         permits: permits.clone(),
     };
     let runs = Runs::new(surroundings, labs.clone());
+    let jobs = Jobs::default();
+    let inventory =
+        Inventory::new(engine.clone(), targets.clone(), labs.clone(), plugins.clone(), jobs.clone());
+    let looking = tokio::spawn(inventory.clone().keep());
     let services = bus::Services {
         engine: engine.clone(),
         targets,
@@ -160,6 +166,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         capabilities,
         permits,
         audit: Audit::in_directory(&options.state_dir),
+        jobs,
+        inventory,
     };
     let follower = tokio::spawn(follow(engine.clone(), services.targets.clone()));
     bus::open_to(&options.socket, may_connect)?;
@@ -173,6 +181,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     }
     runs.stop_all("the daemon is stopping").await;
     follower.abort();
+    looking.abort();
     engine.stop().await;
     // A socket that is left is replaced by the next start; one that cannot be removed is no failure.
     let _ = std::fs::remove_file(&options.socket);

@@ -209,6 +209,8 @@ pub(super) struct Told {
     /// Peers that are no containers.
     pub(super) named_peers: watch::Receiver<BTreeSet<String>>,
     pub(super) containers: watch::Receiver<FollowedContainers>,
+    /// Counts changes of the faults that hold.
+    pub(super) changes: watch::Receiver<u64>,
 }
 
 /// A handle to the engine; clones speak to the same one.
@@ -233,6 +235,12 @@ impl EngineHandle {
     #[must_use]
     pub fn containers(&self) -> watch::Receiver<FollowedContainers> {
         self.told.containers.clone()
+    }
+
+    /// Hears when a fault has begun, changed, moved or ended.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.told.changes.clone()
     }
 
     /// Moves a fault to where its target is now: it keeps its id, seed, owner, deadline and what it counted.

@@ -59,18 +59,25 @@ pub(super) struct Owner<P> {
     /// What is to be followed.
     pub(super) named_peers: watch::Sender<BTreeSet<String>>,
     pub(super) containers: watch::Sender<FollowedContainers>,
+    /// Counts changes, for those who look on.
+    pub(super) changes: watch::Sender<u64>,
 }
 
 impl<P: RulePort> Owner<P> {
     pub(super) fn new(rules: P, processes: Box<dyn ProcessPort>, metrics: Metrics) -> Self {
         let carriers = Carriers { rules, processes };
         let (named_peers, containers) = (watch::Sender::default(), watch::Sender::default());
-        Self { carriers, metrics, faults: BTreeMap::new(), last_id: 0, named_peers, containers }
+        let changes = watch::Sender::default();
+        Self { carriers, metrics, faults: BTreeMap::new(), last_id: 0, named_peers, containers, changes }
     }
 
     /// What those hear who follow.
     pub(super) fn told(&self) -> Told {
-        Told { named_peers: self.named_peers.subscribe(), containers: self.containers.subscribe() }
+        Told {
+            named_peers: self.named_peers.subscribe(),
+            containers: self.containers.subscribe(),
+            changes: self.changes.subscribe(),
+        }
     }
 
     pub(super) async fn serve(&mut self, mut commands: mpsc::Receiver<Command>) {

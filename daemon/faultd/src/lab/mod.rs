@@ -31,6 +31,7 @@ use faultd_kernel::{
     netlink::NetlinkError,
     process::ProcessIdentity,
 };
+use tokio::sync::watch;
 
 pub(crate) use self::hosts::{processes_in, processes_in_group};
 pub use self::{adopt::recover, description::DescriptionError};
@@ -130,6 +131,8 @@ pub struct Labs {
 struct Shared {
     /// A std mutex: held for map access only, never across an await.
     labs: Mutex<BTreeMap<String, Slot>>,
+    /// Counts changes, for those who look on.
+    changes: watch::Sender<u64>,
     labs_directory: PathBuf,
     logs_directory: PathBuf,
     plugins: Plugins,
@@ -139,6 +142,19 @@ enum Slot {
     /// On its way up or down: the name is taken.
     Changing,
     Up(Arc<Lab>),
+}
+
+/// What is known of a lab without asking anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabFacts {
+    /// Its name.
+    pub name: String,
+    /// The driver plugin that speaks to the cluster.
+    pub driver: String,
+    /// The namespace of its switch, as `ip netns` shows it.
+    pub namespace: String,
+    /// The full names of its hosts.
+    pub hosts: Vec<String>,
 }
 
 /// A lab that is up.
@@ -154,6 +170,7 @@ impl Labs {
     pub fn new(state_directory: &Path, plugins: Plugins) -> Self {
         let shared = Shared {
             labs: Mutex::default(),
+            changes: watch::Sender::default(),
             labs_directory: state_directory.join("labs"),
             logs_directory: state_directory.join("logs"),
             plugins,
@@ -167,6 +184,33 @@ impl Labs {
     /// When there is none.
     pub fn cluster(&self, name: &str) -> Result<Cluster, LabError> {
         Ok(self.lab(name)?.cluster.clone())
+    }
+
+    /// Hears when a lab has come up or gone down.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// The labs that are up; nobody is asked for that.
+    #[must_use]
+    pub fn facts(&self) -> Vec<LabFacts> {
+        let facts = |lab: Arc<Lab>| LabFacts {
+            name: lab.cluster.name.clone(),
+            driver: lab.cluster.driver.clone(),
+            namespace: lab.record.switch_namespace.clone(),
+            hosts: lab.cluster.members.iter().map(|member| member.target.name.clone()).collect(),
+        };
+        self.all().into_iter().map(facts).collect()
+    }
+
+    /// What one lab is doing, its members asked for their roles.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub async fn status_of(&self, name: &str) -> Result<LabStatus, LabError> {
+        let lab = self.lab(name)?;
+        Ok(self.status(&lab).await)
     }
 
     /// The names of the labs that are up.
@@ -324,6 +368,8 @@ impl Labs {
             Some(slot) => labs.insert(name.to_owned(), slot),
             None => labs.remove(name),
         };
+        drop(labs);
+        self.shared.changes.send_modify(|changes| *changes += 1);
     }
 
     /// Takes a name, if nobody has it.
