@@ -87,6 +87,7 @@ want_for_test() {
     program curl curl
     program dbus-daemon dbus
     program busctl systemd
+    packages python3-jeepney
 }
 
 # Docker's newer plugin, or the older program of its own.

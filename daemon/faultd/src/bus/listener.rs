@@ -17,7 +17,7 @@ use super::{
     caller::Caller,
     desk::Desk,
     door::Door,
-    facade::BusFacade,
+    facade::{BusFacade, MonitoringFacade},
     guarded::Guarded,
     manager::{Manager, Services},
     objects,
@@ -121,7 +121,8 @@ async fn serve_one(stream: UnixStream, guid: &str, services: Services, number: u
         .p2p()
         .serve_at(ROOT_PATH, Manager::new(&desk))
         .serve_at(ROOT_PATH, Guarded::everything(ObjectManager, &desk))
-        .serve_at("/org/freedesktop/DBus", BusFacade);
+        .serve_at("/org/freedesktop/DBus", BusFacade)
+        .serve_at("/org/freedesktop/DBus", MonitoringFacade);
     let snapshot = desk.services.inventory.snapshot().borrow().clone();
     let connection = objects::serve_all(builder, &desk, &snapshot).await.build().await?;
     let keeping = tokio::spawn(objects::keep(desk, connection.clone()));
