@@ -14,7 +14,7 @@ use clap::Parser;
 use faultd::{
     audit::Audit,
     bus,
-    doctor::Doctor,
+    doctor::{Directories, Doctor},
     engine,
     follow::follow,
     lab::{self, Labs},
@@ -149,6 +149,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         permits: permits.clone(),
     };
     let runs = Runs::new(surroundings, labs.clone());
+    let directories = Directories { plugins: options.plugins.clone(), cache: options.cache.clone() };
     let services = bus::Services {
         engine: engine.clone(),
         targets,
@@ -156,7 +157,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         runs: runs.clone(),
         plugins,
         readiness,
-        doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered),
+        doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered, directories),
         capabilities,
         permits,
         audit: Audit::in_directory(&options.state_dir),

@@ -23,7 +23,7 @@ use super::{
     errors::{
         of_backend, of_dictionary, of_engine, of_fault, of_lab, of_plugin, of_refusal, of_run, of_target,
     },
-    run_object::{RunObject, forward_progress},
+    run_object::{RunFiles, RunObject, end_with_caller, forward_progress, writable_by},
 };
 use crate::{
     audit::{Audit, Entry},
@@ -129,12 +129,14 @@ impl<T> Done<T> {
 
 #[interface(name = "org.faultd.Engine1.Manager")]
 impl Manager {
-    /// What this kernel and host can do, which backend is used for what and why, and what is left
-    /// over of earlier lives.
+    /// What this kernel and host can do, which backend is used for what and why, what is left over of earlier lives,
+    /// and what is wrong, with what to do.
     #[zbus(out_args("report"))]
     async fn doctor(&self, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
-        self.admit(&header, Right::Read).await?;
-        encode(&self.services.doctor.report().await)
+        let caller = self.admit(&header, Right::Read).await?;
+        let policy = self.services.permits.policy();
+        let may_inject = policy.access().grants(Right::Inject, caller.user, &caller.groups);
+        encode(&self.services.doctor.report(may_inject).await)
     }
 
     /// Everything that can be named as a target.
@@ -180,8 +182,9 @@ impl Manager {
     ) -> Result<Dictionary, Error> {
         let request: FaultRequest = decode(request)?;
         self.audited(&header, Right::Inject, &subject_of(&request), async |caller| {
+            let (engine, asked) = (&self.services.engine, self.services.engine.asked_now());
             let application = self.application(&request, &caller).await?;
-            let applied = self.services.engine.add(application).await.map_err(|error| of_engine(&error))?;
+            let applied = engine.add_as_asked(application, asked).await.map_err(|error| of_engine(&error))?;
             self.clear_if_gone(&request, &caller);
             fault_done(&applied.status)
         })
@@ -265,6 +268,17 @@ impl Manager {
         .await
     }
 
+    /// Removes all faults, ahead of everything that waits for the engine, and refuses faults that wait to be added;
+    /// answers what they were, with what they did.
+    #[zbus(out_args("faults"))]
+    async fn clear_all_faults(&self, #[zbus(header)] header: Header<'_>) -> Result<Vec<Dictionary>, Error> {
+        self.audited(&header, Right::Inject, "all targets", async |_caller| {
+            let cleared = self.cleared(Selection::All).await?;
+            Ok(Done::new(encode_all(&cleared)?, format!("{} cleared", cleared.len())))
+        })
+        .await
+    }
+
     /// Brings a lab up; returns when it serves. Keys: description (s, the text of a cluster.toml),
     /// name (s, another name than the description's).
     #[zbus(out_args("lab"))]
@@ -302,9 +316,9 @@ impl Manager {
         .await
     }
 
-    /// Starts a run and answers its object, which lives on this connection and ends with it. The
-    /// run's folder is made inside of the directory whose descriptor is given, and belongs to whom
-    /// that belongs. Keys of the request: see the documentation of RunRequest.
+    /// Starts a run and answers its object, which lives on this connection and ends with it; with detach (b) the run
+    /// goes on without. The run's folder is made inside of the directory whose descriptor is given, and belongs to
+    /// whom that belongs. Keys of the request: see the documentation of RunRequest.
     #[zbus(out_args("run"))]
     async fn start_run(
         &self,
@@ -330,6 +344,41 @@ impl Manager {
     ) -> Result<OwnedObjectPath, Error> {
         let files = RunFiles { outputs, output_of_command: Some(output_of_command) };
         self.begin_run(request, files, connection, &header).await
+    }
+
+    /// The runs of this daemon's life: those that go on, and the hundred that ended last.
+    #[zbus(out_args("runs"))]
+    async fn list_runs(&self, #[zbus(header)] header: Header<'_>) -> Result<Vec<Dictionary>, Error> {
+        self.admit(&header, Right::Read).await?;
+        encode_all(&self.services.runs.list())
+    }
+
+    /// One of those runs.
+    #[zbus(out_args("run"))]
+    async fn show_run(&self, id: String, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
+        self.admit(&header, Right::Read).await?;
+        encode(&self.run(&id)?.status())
+    }
+
+    /// Returns when one of those runs has ended, as Wait of its object does.
+    #[zbus(out_args("result"))]
+    async fn wait_run(&self, id: String, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
+        self.admit(&header, Right::Read).await?;
+        encode(&self.run(&id)?.wait().await)
+    }
+
+    /// Ends one of those runs early. Its faults are cleared, and what was measured is kept. The user who has begun it
+    /// may do that, and who may administer.
+    async fn stop_run(&self, id: String, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        self.audited(&header, Right::Inject, &id, async |caller| {
+            let run = self.run(&id)?;
+            if run.about().user != caller.user {
+                self.admit(&header, Right::Administer).await?;
+            }
+            run.stop(&format!("stopped by {caller}"));
+            Ok(Done::new((), ""))
+        })
+        .await
     }
 
     /// The plugins in the daemon's directory, as their manifests describe them.
@@ -455,7 +504,8 @@ impl Manager {
             let RunFiles { outputs, output_of_command } = files;
             let Services { runs, permits, .. } = &self.services;
             let outputs = writable_by(&caller, outputs)?;
-            let started = runs.start(&request, outputs, output_of_command.map(Into::into)).await;
+            let command = output_of_command.map(Into::into);
+            let started = runs.start(&request, outputs, command, caller.user).await;
             let run = started.map_err(|error| of_run(&error))?;
             let path = run_path(&run.id);
             let owner = caller.connection.clone();
@@ -463,50 +513,29 @@ impl Manager {
             connection.object_server().at(path.as_str(), object).await?;
             tokio::spawn(forward_progress(run.clone(), connection.clone()));
             let id = run.id.clone();
-            tokio::spawn(end_with_caller(run, Arc::clone(&self.door), caller, connection.clone()));
+            let (door, connection) = (Arc::clone(&self.door), connection.clone());
+            tokio::spawn(end_with_caller(run, door, caller, connection, request.detach));
             Ok(Done::new(OwnedObjectPath::try_from(path)?, id))
         })
         .await
     }
 
+    fn run(&self, id: &str) -> Result<RunHandle, Error> {
+        self.services.runs.find(id).map_err(|error| of_run(&error))
+    }
+
     async fn clear(&self, selection: Selection) -> Result<u32, Error> {
+        Ok(u32::try_from(self.cleared(selection).await?.len()).unwrap_or(u32::MAX))
+    }
+
+    async fn cleared(&self, selection: Selection) -> Result<Vec<FaultStatus>, Error> {
         let cleared = self.services.engine.clear(selection).await.map_err(|error| of_engine(&error))?;
         let failures: Vec<String> = cleared.iter().flat_map(|fault| fault.failures.clone()).collect();
         if failures.is_empty() {
-            Ok(u32::try_from(cleared.len()).unwrap_or(u32::MAX))
+            Ok(cleared.into_iter().map(|fault| fault.status).collect())
         } else {
             Err(Error::Failed(format!("cleared, but not without a trace: {}", failures.join("; "))))
         }
-    }
-}
-
-/// What a caller of a run hands over.
-struct RunFiles {
-    /// The directory of its folder.
-    outputs: OwnedFd,
-    /// What the load prints, where it is a command of the caller's.
-    output_of_command: Option<OwnedFd>,
-}
-
-/// A run is its caller's: it does not outlive the connection, and its object stays as long as somebody may ask for the
-/// result.
-async fn end_with_caller(run: RunHandle, door: Arc<Door>, caller: Caller, connection: Connection) {
-    door.gone(&caller).await;
-    run.stop("its caller has gone");
-    run.wait().await;
-    // On the private socket it went with the connection.
-    let _ = connection.object_server().remove::<RunObject, _>(run_path(&run.id)).await;
-}
-
-/// The directory for a run's folder, if its caller could write there without us.
-fn writable_by(caller: &Caller, outputs: OwnedFd) -> Result<std::os::fd::OwnedFd, Error> {
-    let directory = std::fs::File::from(std::os::fd::OwnedFd::from(outputs));
-    match directory.metadata() {
-        Ok(found) if caller.may_write(&found) => Ok(directory.into()),
-        Ok(_) => {
-            Err(Error::Denied(format!("the outputs are no directory that user {} may write to", caller.user)))
-        }
-        Err(error) => Err(Error::Failed(format!("the directory for outputs cannot be looked at: {error}"))),
     }
 }
 

@@ -8,9 +8,9 @@ use faultd_api::{
     names::run_path,
     run::RunProgress,
 };
-use zbus::{Connection, interface, message::Header, object_server::SignalEmitter};
+use zbus::{Connection, OwnedFd, interface, message::Header, object_server::SignalEmitter};
 
-use super::{door::Door, errors::of_dictionary};
+use super::{caller::Caller, door::Door, errors::of_dictionary};
 use crate::{
     policy::{Permits, Right},
     run::RunHandle,
@@ -76,4 +76,42 @@ async fn emit(connection: &Connection, id: &str, progress: &RunProgress) -> zbus
     let Ok(dictionary) = dictionary::encode(progress) else { return Ok(()) };
     let emitter = SignalEmitter::new(connection, run_path(id))?;
     RunObject::progress(&emitter, dictionary).await
+}
+
+/// What a caller of a run hands over.
+pub(super) struct RunFiles {
+    /// The directory of its folder.
+    pub(super) outputs: OwnedFd,
+    /// What the load prints, where it is a command of the caller's.
+    pub(super) output_of_command: Option<OwnedFd>,
+}
+
+/// A run is its caller's: unless it is detached it does not outlive the connection, and its object stays as long as
+/// somebody may ask for the result.
+pub(super) async fn end_with_caller(
+    run: RunHandle,
+    door: Arc<Door>,
+    caller: Caller,
+    connection: Connection,
+    is_detached: bool,
+) {
+    door.gone(&caller).await;
+    if !is_detached {
+        run.stop("its caller has gone");
+    }
+    run.wait().await;
+    // On the private socket it went with the connection.
+    let _ = connection.object_server().remove::<RunObject, _>(run_path(&run.id)).await;
+}
+
+/// The directory for a run's folder, if its caller could write there without us.
+pub(super) fn writable_by(caller: &Caller, outputs: OwnedFd) -> Result<std::os::fd::OwnedFd, Error> {
+    let directory = std::fs::File::from(std::os::fd::OwnedFd::from(outputs));
+    match directory.metadata() {
+        Ok(found) if caller.may_write(&found) => Ok(directory.into()),
+        Ok(_) => {
+            Err(Error::Denied(format!("the outputs are no directory that user {} may write to", caller.user)))
+        }
+        Err(error) => Err(Error::Failed(format!("the directory for outputs cannot be looked at: {error}"))),
+    }
 }
