@@ -13,6 +13,8 @@ mod command_error;
 mod commands;
 mod connection;
 mod dry_run_text;
+#[cfg(test)]
+mod examples_tests;
 mod experiment_file;
 mod fault_files;
 mod fault_flags;

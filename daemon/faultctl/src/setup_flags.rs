@@ -141,6 +141,7 @@ impl SetupFlags {
             schedule_settings: [].into(),
             driver_settings: self.driver_settings.into_iter().collect(),
             keep_data: self.keep_data,
+            detach: false,
         })
     }
 

@@ -7,10 +7,12 @@ use crate::phase::Phase;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
     /// `CLOCK_MONOTONIC`, the clock of the workload and of the kernel's rules.
     pub monotonic_ns: u64,
     /// The same instant for people and for other machines' logs, RFC 3339 with nanoseconds.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub wall_clock: Timestamp,
     /// Seconds since the start of the measured time, negative in the warm-up.
     pub t_s: f64,
@@ -21,6 +23,7 @@ pub struct Event {
 
 /// What can happen in a run. The name is the field `kind`, the rest are fields beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
     /// The run entered a phase.
@@ -57,6 +60,7 @@ pub enum EventKind {
 
 /// A fault in an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultEvent {
     /// The engine's name for the fault.
     pub fault: String,
@@ -100,6 +104,7 @@ pub fn parse_json_lines(text: &str) -> Result<Vec<Event>, EventError> {
 
 /// A member that came to lead while a run went on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LeaderChange {
     /// When it was seen, in seconds since the start of the measured time. Roles are asked for twice a second.
     pub t_s: f64,
@@ -125,6 +130,7 @@ impl LeaderChange {
 ///
 /// With several faults it is the hull: from the first that began to the last that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultWindow {
     /// The engine was told to add the first fault.
     pub commanded_s: f64,

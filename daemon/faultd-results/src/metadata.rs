@@ -13,6 +13,7 @@ const MOST_FAULTS_IN_WORDS: usize = 4;
 
 /// Everything that one has to know to repeat a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Metadata {
     /// [`SCHEMA`].
     pub schema: String,
@@ -55,6 +56,7 @@ pub struct Metadata {
     /// What all randomness of the run was drawn from.
     pub seed: u64,
     /// Start of the measured time.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub started_at: Timestamp,
     /// Version of the daemon.
     pub faultd_version: String,
@@ -64,6 +66,7 @@ pub struct Metadata {
 
 /// What the clients do, and how fast.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Load {
     /// Operations that became due a second; none for a closed loop.
@@ -87,6 +90,7 @@ pub struct Load {
 
 /// A command of the user's that was the load.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LoadCommand {
     /// Program and arguments.
     pub words: Vec<String>,
@@ -120,6 +124,7 @@ impl Load {
 
 /// A member of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Member {
     /// Its name.
     pub name: String,
@@ -131,6 +136,7 @@ pub struct Member {
 
 /// A fault as it was asked for and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultRecord {
     /// The target as asked for: a role, or a member's name.
     pub target: String,
@@ -152,6 +158,7 @@ pub struct FaultRecord {
 
 /// A fault on processes as it was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ProcessFaultRecord {
     /// How long the processes stand still each time.
@@ -175,6 +182,7 @@ impl ProcessFaultRecord {
 
 /// What a fault was resolved to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ResolvedFault {
     /// The engine's name for the fault.
     pub fault: String,
@@ -190,6 +198,7 @@ pub struct ResolvedFault {
 
 /// The machine under the cluster. The CPU limit is a first-order variable of every result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Host {
     /// As `uname -r` says.
     pub kernel_release: String,

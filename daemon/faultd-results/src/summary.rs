@@ -24,6 +24,7 @@ const CLEAR_TOLERANCE_S: f64 = 0.05;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It ran to its end.
@@ -48,6 +49,7 @@ impl Status {
 
 /// The numbers of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// [`SCHEMA`].
     pub schema: String,
@@ -78,6 +80,7 @@ pub struct Summary {
 
 /// Something that the schedule of a run has found out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// What it is.
     pub name: String,
@@ -93,6 +96,7 @@ pub struct Finding {
 
 /// The measured time as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Totals {
     /// Operations that succeeded.
     pub operations: u64,
@@ -108,6 +112,7 @@ pub struct Totals {
 
 /// One phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PhaseSummary {
     /// Which one.
     pub phase: Phase,
@@ -130,6 +135,7 @@ pub struct PhaseSummary {
 /// What the fault did to throughput. All but the time to effect need a baseline: without one, as
 /// when the fault held for the full run, they are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Effect {
     /// `(normal - slow) / normal`, with the mean throughput of baseline and injection. 0 is no
     /// effect, 1 is a standstill, below 0 the fault made it faster.
@@ -146,6 +152,7 @@ pub struct Effect {
 
 /// What the kernel counted for one rule, in packets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleProof {
     /// The engine's name for the fault.
     pub fault: String,
@@ -169,6 +176,7 @@ pub struct RuleProof {
 
 /// What the kernel confirmed of one fault on processes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessProof {
     /// The engine's name for the fault.
     pub fault: String,

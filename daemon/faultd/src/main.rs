@@ -14,10 +14,10 @@ use clap::Parser;
 use faultd::{
     audit::Audit,
     bus,
-    doctor::Doctor,
+    doctor::{Directories, Doctor},
     engine,
     follow::follow,
-    inventory::Inventory,
+    inventory::{Inventory, Sources},
     jobs::Jobs,
     lab::{self, Labs},
     leftovers::{self, LifeLock},
@@ -152,9 +152,16 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     };
     let runs = Runs::new(surroundings, labs.clone());
     let jobs = Jobs::default();
-    let inventory =
-        Inventory::new(engine.clone(), targets.clone(), labs.clone(), plugins.clone(), jobs.clone());
+    let inventory = Inventory::new(Sources {
+        engine: engine.clone(),
+        targets: targets.clone(),
+        labs: labs.clone(),
+        plugins: plugins.clone(),
+        runs: runs.clone(),
+        jobs: jobs.clone(),
+    });
     let looking = tokio::spawn(inventory.clone().keep());
+    let directories = Directories { plugins: options.plugins.clone(), cache: options.cache.clone() };
     let services = bus::Services {
         engine: engine.clone(),
         targets,
@@ -162,7 +169,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         runs: runs.clone(),
         plugins,
         readiness,
-        doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered),
+        doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered, directories),
         capabilities,
         permits,
         audit: Audit::in_directory(&options.state_dir),

@@ -3,9 +3,14 @@
 use std::path::Path;
 
 use faultd_api::{
-    doctor::{Check, Choice, DoctorReport},
+    doctor::{Check, Choice, DoctorReport, Problem},
+    error::Error,
+    fault::{Direction, FaultPlan},
     lab::{LabStatus, MemberStatus},
-    run::{RunProgress, RunRequest, RunResult},
+    plugin::{
+        CheckReport, DryChange, DryRule, DryRun, PluginReport, PluginStatus, ReplayReport, SettingStatus,
+    },
+    run::{RunProgress, RunRequest, RunResult, RunStatus},
     target::TargetStatus,
 };
 use faultd_results::{
@@ -36,7 +41,86 @@ pub(crate) fn doctor() -> DoctorReport {
         }],
         recovered: Vec::new(),
         leftovers: Vec::new(),
+        problems: vec![Problem::warning("there is no fq", "call 'sudo modprobe sch_fq'")],
     }
+}
+
+pub(crate) fn plan(target: &str) -> FaultPlan {
+    FaultPlan {
+        target: target.into(),
+        kind: "delay".into(),
+        text: "delay 50ms".into(),
+        direction: Some(Direction::Egress),
+        interfaces: vec!["veth0".into()],
+        backend: "ebpf+relay".into(),
+        backend_reason: "no fq, no netem".into(),
+        hold_for_ns: Some(30_000_000_000),
+        peers: Vec::new(),
+        spared: vec!["port 22".into()],
+    }
+}
+
+pub(crate) fn run(status: &str) -> RunStatus {
+    let (id, progress) = if status == "running" { ("r1", Some(progress(2))) } else { ("r2", None) };
+    RunStatus {
+        id: id.into(),
+        cluster: "etcd".into(),
+        label: "baseline".into(),
+        status: status.into(),
+        folder: FOLDER.into(),
+        begun_at: "2026-03-04T05:06:07Z".into(),
+        user: 0,
+        detached: true,
+        progress,
+        error: (status == "failed").then(|| "a member ended; see its log".to_owned()),
+    }
+}
+
+/// `r1` goes on, `r2` is done, `r3` has failed.
+pub(crate) fn run_of(id: &str) -> Result<RunStatus, Error> {
+    match id {
+        "r1" => Ok(run("running")),
+        "r2" => Ok(run("done")),
+        "r3" => Ok(run("failed")),
+        _ => Err(Error::NotFound(format!("no run has the id '{id}'; see 'faultctl runs ls'"))),
+    }
+}
+
+pub(crate) fn plugin() -> PluginReport {
+    let plugin = PluginStatus {
+        name: "flap".into(),
+        world: "schedule".into(),
+        version: "0.1.0".into(),
+        summary: "on and off".into(),
+        bytes: 4096,
+        problem: None,
+    };
+    let setting =
+        SettingStatus { name: "period".into(), summary: "of both".into(), default: Some("10s".into()) };
+    PluginReport {
+        plugin,
+        imports: vec!["faultd:plugin/log".into()],
+        limits: [("memory".to_owned(), "16 MiB".to_owned())].into(),
+        operations: Vec::new(),
+        settings: vec![setting],
+    }
+}
+
+pub(crate) fn check() -> CheckReport {
+    let rule = DryRule {
+        target: "leader".into(),
+        direction: "egress".into(),
+        severity: 1.0,
+        text: "delay 50ms".into(),
+    };
+    let changes =
+        vec![DryChange { at_ns: 0, active: vec![rule] }, DryChange { at_ns: 5, active: Vec::new() }];
+    let dry_run = DryRun { duration_ns: 60_000_000_000, decisions: 12, changes, findings: Vec::new() };
+    CheckReport { report: plugin(), problems: Vec::new(), dry_run: Some(dry_run) }
+}
+
+pub(crate) fn replay() -> ReplayReport {
+    ReplayReport { schedule: "flap".into(), decisions: 12, difference: None }
 }
 
 pub(crate) fn target() -> TargetStatus {

@@ -41,7 +41,9 @@ pub(super) fn of_backend(error: &NoBackend) -> Error {
 pub(super) fn of_engine(error: &EngineError) -> Error {
     let text = error.to_string();
     match error {
-        EngineError::Occupied { .. } | EngineError::SameKind { .. } => Error::Busy(text),
+        EngineError::Occupied { .. } | EngineError::SameKind { .. } | EngineError::ClearedMeanwhile(_) => {
+            Error::Busy(text)
+        }
         EngineError::BudgetSpent(_) => Error::Denied(text),
         EngineError::NoSuchFault(_) => Error::NotFound(text),
         EngineError::NotTheSame(_) => Error::InvalidRequest(text),
@@ -103,7 +105,7 @@ pub(super) fn of_run(error: &RunError) -> Error {
     let text = error.to_string();
     match error {
         RunError::Spec(_) => Error::InvalidRequest(text),
-        RunError::NoCluster(_) => Error::NotFound(text),
+        RunError::NoCluster(_) | RunError::NoSuchRun(_) => Error::NotFound(text),
         RunError::Role(crate::cluster::RoleError::NoSuchMember { .. }) => Error::NotFound(text),
         RunError::ClusterBusy { .. } => Error::Busy(text),
         RunError::Backend(problem) => of_backend(problem),

@@ -30,8 +30,9 @@ pub(super) async fn add(
 ) -> Result<Dictionary, Error> {
     let request: FaultRequest = decode(request)?;
     desk.audited(header, Right::Inject, &subject_of(&request), async |caller| {
+        let (engine, asked) = (&desk.services.engine, desk.services.engine.asked_now());
         let application = application(&desk.services, &request, &caller).await?;
-        let applied = desk.services.engine.add(application).await.map_err(|error| of_engine(&error))?;
+        let applied = engine.add_as_asked(application, asked).await.map_err(|error| of_engine(&error))?;
         clear_if_gone(desk, &request, &caller);
         done(desk, server, applied.status).await
     })
@@ -113,19 +114,35 @@ pub(super) async fn clear_target(
     .await
 }
 
-/// Removes faults, and their objects; answers how many.
-pub(super) async fn clear(
+pub(super) async fn clear_all(
+    desk: &Arc<Desk>,
+    server: &ObjectServer,
+    header: &Header<'_>,
+) -> Result<Vec<Dictionary>, Error> {
+    desk.audited(header, Right::Inject, "all targets", async |_caller| {
+        let cleared = cleared(desk, server, Selection::All).await?;
+        Ok(Done::new(encode_all(&cleared)?, format!("{} cleared", cleared.len())))
+    })
+    .await
+}
+
+async fn clear(desk: &Arc<Desk>, server: &ObjectServer, selection: Selection) -> Result<u32, Error> {
+    Ok(u32::try_from(cleared(desk, server, selection).await?.len()).unwrap_or(u32::MAX))
+}
+
+/// Removes faults, and their objects; answers what they were.
+async fn cleared(
     desk: &Arc<Desk>,
     server: &ObjectServer,
     selection: Selection,
-) -> Result<u32, Error> {
+) -> Result<Vec<FaultStatus>, Error> {
     let cleared = desk.services.engine.clear(selection).await.map_err(|error| of_engine(&error))?;
     let ids: Vec<String> = cleared.iter().map(|fault| fault.status.id.clone()).collect();
     desk.services.inventory.drop_faults(&ids).await;
     desk.refresh(server).await;
     let failures: Vec<String> = cleared.iter().flat_map(|fault| fault.failures.clone()).collect();
     if failures.is_empty() {
-        Ok(u32::try_from(cleared.len()).unwrap_or(u32::MAX))
+        Ok(cleared.into_iter().map(|fault| fault.status).collect())
     } else {
         Err(Error::Failed(format!("cleared, but not without a trace: {}", failures.join("; "))))
     }
