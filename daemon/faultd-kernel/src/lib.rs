@@ -19,6 +19,7 @@ pub mod datapath;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod holding;
+pub mod journal;
 pub mod link;
 pub mod namespace;
 pub mod netlink;
