@@ -9,6 +9,7 @@ use faultd_api::{
 use faultd_kernel::{
     control_group::{self, Controller},
     datapath::{Corrupt, CorruptKind, Delay, Distribution, Effects, Jitter, Rate},
+    journal::Journal,
     probe::{Capabilities, Support},
 };
 
@@ -20,6 +21,7 @@ pub struct Doctor {
     capabilities: Arc<Capabilities>,
     containers: Containers,
     labs: Labs,
+    journal: Journal,
     recovered: Arc<[String]>,
 }
 
@@ -30,9 +32,10 @@ impl Doctor {
         capabilities: Arc<Capabilities>,
         containers: Containers,
         labs: Labs,
+        journal: Journal,
         recovered: Vec<String>,
     ) -> Self {
-        Self { capabilities, containers, labs, recovered: recovered.into() }
+        Self { capabilities, containers, labs, journal, recovered: recovered.into() }
     }
 
     /// The report, with what is left over now.
@@ -46,7 +49,7 @@ impl Doctor {
             checks,
             choices: choices(&self.capabilities),
             recovered: self.recovered.to_vec(),
-            leftovers: leftovers::find(&self.labs),
+            leftovers: leftovers::find(&self.journal, &self.labs),
         }
     }
 

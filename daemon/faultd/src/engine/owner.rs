@@ -15,7 +15,7 @@ use faultd_kernel::{
     datapath::{Effects, Hook, InterfaceReference, RulePlan, Selector},
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -45,9 +45,16 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut owner = Owner::new(rules, Box::new(processes), metrics);
     let handle = EngineHandle::new(sender, owner.told());
-    thread::Builder::new()
-        .name("engine".to_owned())
-        .spawn(move || runtime.block_on(owner.serve(commands)))?;
+    let serve = move || {
+        let who_stops = runtime.block_on(owner.serve(commands));
+        // What stayed ready without a fault goes before anybody is told that everything has.
+        drop(owner);
+        if let Some(reply) = who_stops {
+            // They may not wait for it any more.
+            let _ = reply.send(());
+        }
+    };
+    thread::Builder::new().name("engine".to_owned()).spawn(serve)?;
     Ok(handle)
 }
 
@@ -73,15 +80,18 @@ impl<P: RulePort> Owner<P> {
         Told { named_peers: self.named_peers.subscribe(), containers: self.containers.subscribe() }
     }
 
-    pub(super) async fn serve(&mut self, mut commands: mpsc::Receiver<Command>) {
+    /// Answers who waits for the end.
+    pub(super) async fn serve(
+        &mut self,
+        mut commands: mpsc::Receiver<Command>,
+    ) -> Option<oneshot::Sender<()>> {
         loop {
             let next_deadline = self.faults.values().filter_map(|fault| fault.deadline).min();
             tokio::select! {
                 command = commands.recv() => match command {
                     Some(Command::Stop { reply }) => {
                         self.clear(&Selection::All, "stop");
-                        let _ = reply.send(());
-                        return;
+                        return Some(reply);
                     }
                     Some(command) => self.handle(command),
                     None => break,
@@ -90,6 +100,7 @@ impl<P: RulePort> Owner<P> {
             }
         }
         self.clear(&Selection::All, "stop");
+        None
     }
 
     /// Replies are dropped where the caller has gone in the meantime: the deed stands, its owner's
