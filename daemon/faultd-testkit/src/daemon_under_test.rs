@@ -15,6 +15,7 @@ use std::{
 
 use faultd_kernel::{
     datapath::{InterfaceReference, TargetSide},
+    journal::Journal,
     link,
     namespace::Namespace,
 };
@@ -233,15 +234,17 @@ impl DaemonUnderTest {
         }
     }
 
-    fn has_labs(&self) -> bool {
-        fs::read_dir(self.state_directory().join("labs")).is_ok_and(|mut records| records.next().is_some())
+    /// Whether a lab is written down in the daemon's journal.
+    pub fn has_lab_record(&self) -> bool {
+        let records = Journal::in_directory(&self.state_directory().join("journal")).records();
+        records.iter().any(|record| record.kind == "lab")
     }
 
     fn stop(&mut self) {
         if let Some(process) = &mut self.process {
             process.signal(Signal::CONT);
         }
-        if self.process.as_mut().is_none_or(Running::has_ended) && self.has_labs() {
+        if self.process.as_mut().is_none_or(Running::has_ended) && self.has_lab_record() {
             self.restart();
         }
         if self.process.is_some() {

@@ -12,6 +12,7 @@ use faultd_api::{
 use faultd_kernel::{
     control_group::{self, Controller},
     datapath::{Corrupt, CorruptKind, Delay, Distribution, Effects, Jitter, Rate},
+    journal::Journal,
     probe::{Capabilities, Support},
 };
 
@@ -24,6 +25,7 @@ pub struct Doctor {
     capabilities: Arc<Capabilities>,
     containers: Containers,
     labs: Labs,
+    journal: Journal,
     recovered: Arc<[String]>,
     directories: Directories,
 }
@@ -44,10 +46,11 @@ impl Doctor {
         capabilities: Arc<Capabilities>,
         containers: Containers,
         labs: Labs,
+        journal: Journal,
         recovered: Vec<String>,
         directories: Directories,
     ) -> Self {
-        Self { capabilities, containers, labs, recovered: recovered.into(), directories }
+        Self { capabilities, containers, labs, journal, recovered: recovered.into(), directories }
     }
 
     /// The report, with what is left over now, for a caller who may or may not add faults.
@@ -55,7 +58,7 @@ impl Doctor {
         let mut checks = kernel_checks(&self.capabilities);
         checks.extend(Controller::ALL.map(process_check));
         checks.push(self.engine_check().await);
-        let (choices, leftovers) = (choices(&self.capabilities), leftovers::find(&self.labs));
+        let (choices, leftovers) = (choices(&self.capabilities), leftovers::find(&self.journal, &self.labs));
         let findings = Findings {
             checks: &checks,
             choices: &choices,

@@ -68,7 +68,7 @@ pub fn lab_description(bytes: &[u8]) -> bool {
     true
 }
 
-/// `lab.json`, as an earlier life of the daemon left it, or somebody else.
+/// What a record of the journal says of a lab, as an earlier life of the daemon left it, or somebody else.
 pub fn lab_record(bytes: &[u8]) -> bool {
     let Ok(record) = serde_json::from_slice::<LabRecord>(bytes) else { return false };
     let again =

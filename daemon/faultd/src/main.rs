@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::Context;
@@ -32,6 +33,7 @@ use faultd_api::names;
 use faultd_kernel::{
     control_group::{self, GuardProgram, ProcessControl},
     datapath::Datapath,
+    journal::{Journal, Patience},
     namespace::Namespace,
     probe::{self, Capabilities},
 };
@@ -42,6 +44,9 @@ use tracing_subscriber::EnvFilter;
 /// The eBPF programs, built from `ebpf/faultd-ebpf`.
 static EBPF_OBJECT: &[u8] = include_bytes!(env!("FAULTD_EBPF_OBJECT"));
 
+/// How long the end may take; what hangs in the kernel is left to the next start, which knows of it by the journal.
+const STOP_WITHIN: Duration = Duration::from_secs(30);
+
 /// Makes containers and other hosts slow or lossy, exactly as asked and no longer than asked.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -49,7 +54,7 @@ struct Options {
     /// Where callers connect
     #[arg(long, value_name = "PATH", default_value = names::DEFAULT_SOCKET)]
     socket: PathBuf,
-    /// Where labs are written down and their logs kept
+    /// Where what is to be undone is written down, and the logs of labs are kept
     #[arg(long, value_name = "DIRECTORY", default_value = names::DEFAULT_STATE_DIRECTORY)]
     state_dir: PathBuf,
     /// Where /metrics is served
@@ -104,9 +109,9 @@ fn guard() -> ExitCode {
 }
 
 fn clean_up(state_directory: &Path) -> anyhow::Result<()> {
-    for line in leftovers::clean_up_everything(state_directory).context("cannot clean up")? {
-        println!("{line}");
-    }
+    let report = leftovers::clean_up_everything(state_directory).context("cannot clean up")?;
+    report.lines.iter().for_each(|line| println!("{line}"));
+    anyhow::ensure!(report.failures == 0, "{} of these could not be undone", report.failures);
     Ok(())
 }
 
@@ -123,17 +128,18 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     println!("metrics on http://{}/metrics", page.local_addr()?);
 
     let lock = LifeLock::take().context("/run/faultd.lock")?;
-    let mut recovered = leftovers::recover_processes(&options.state_dir);
-    recovered.extend(leftovers::recover(&lock));
-    let labs = Labs::new(&options.state_dir, plugins.clone());
-    recovered.extend(lab::recover(&labs).await.context("the records of labs cannot be read")?);
-    for line in &recovered {
+    let (journal, patience) = (leftovers::journal(&options.state_dir), Patience::from_now());
+    let mut recovered = leftovers::recover(&journal, &lock, patience);
+    let labs = Labs::new(&options.state_dir, journal.clone(), plugins.clone());
+    recovered.add(lab::recover(&labs, patience));
+    for line in &recovered.lines {
         tracing::warn!("found of an earlier life: {line}");
     }
 
     let metrics = Metrics::new()?;
-    let processes = ProcessControl::new(GuardProgram::this(), &options.state_dir);
-    let engine = engine::start(datapath(&capabilities)?, processes, metrics.clone())?;
+    (0..recovered.failures).for_each(|_failure| metrics.cleanup_failure());
+    let processes = ProcessControl::new(GuardProgram::this(), journal.clone());
+    let engine = engine::start(datapath(&capabilities, journal.clone())?, processes, metrics.clone())?;
     let readiness = Readiness::new(engine.clone(), labs.clone());
     for lab in labs.names() {
         readiness.lab_is_up(&lab).await;
@@ -169,7 +175,14 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         runs: runs.clone(),
         plugins,
         readiness,
-        doctor: Doctor::new(Arc::clone(&capabilities), containers, labs, recovered, directories),
+        doctor: Doctor::new(
+            Arc::clone(&capabilities),
+            containers,
+            labs,
+            journal.clone(),
+            recovered.lines,
+            directories,
+        ),
         capabilities,
         permits,
         audit: Audit::in_directory(&options.state_dir),
@@ -189,7 +202,9 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     runs.stop_all("the daemon is stopping").await;
     follower.abort();
     looking.abort();
-    engine.stop().await;
+    if tokio::time::timeout(STOP_WITHIN, engine.stop()).await.is_err() {
+        tracing::error!("not everything is undone within {STOP_WITHIN:?}: the next start goes on with it");
+    }
     // A socket that is left is replaced by the next start; one that cannot be removed is no failure.
     let _ = std::fs::remove_file(&options.socket);
     Ok(())
@@ -219,8 +234,8 @@ fn plugins(options: &Options, policy: &Policy) -> anyhow::Result<Plugins> {
 }
 
 /// The datapath, ready for faults on containers, whose interfaces end in the daemon's own namespace.
-fn datapath(capabilities: &Capabilities) -> anyhow::Result<Datapath> {
-    let datapath = Datapath::start(EBPF_OBJECT, capabilities)?;
+fn datapath(capabilities: &Capabilities, journal: Journal) -> anyhow::Result<Datapath> {
+    let datapath = Datapath::start(EBPF_OBJECT, capabilities, journal)?;
     datapath.keep_spare();
     let ready = Namespace::current().map(|here| datapath.prepare(&here));
     if let Err(error) = ready.map_err(anyhow::Error::from).and_then(|ready| Ok(ready?)) {

@@ -92,6 +92,7 @@ pub(super) fn of_lab(error: &LabError) -> Error {
         LabError::Plugin(problem) => of_plugin(problem),
         LabError::Namespace(_)
         | LabError::Netlink(_)
+        | LabError::Journal(_)
         | LabError::Directory { .. }
         | LabError::Start { .. }
         | LabError::NotServing { .. }

@@ -15,7 +15,7 @@ use faultd_kernel::{
     datapath::{Effects, Hook, InterfaceReference, RulePlan, Selector},
 };
 use tokio::{
-    sync::watch,
+    sync::{oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -46,7 +46,16 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut owner = Owner::new(rules, Box::new(processes), metrics);
     let handle = EngineHandle::new(callers, owner.told());
-    thread::Builder::new().name("engine".to_owned()).spawn(move || runtime.block_on(owner.serve(waiting)))?;
+    let serve = move || {
+        let who_stops = runtime.block_on(owner.serve(waiting));
+        // What stayed ready without a fault goes before anybody is told that everything has.
+        drop(owner);
+        if let Some(reply) = who_stops {
+            // They may not wait for it any more.
+            let _ = reply.send(());
+        }
+    };
+    thread::Builder::new().name("engine".to_owned()).spawn(serve)?;
     Ok(handle)
 }
 
@@ -81,7 +90,8 @@ impl<P: RulePort> Owner<P> {
     }
 
     /// One thing at a time: first what clears everything, then what is over, then what was asked for, in its order.
-    pub(super) async fn serve(&mut self, waiting: Waiting) {
+    /// Answers who waits for the end.
+    pub(super) async fn serve(&mut self, waiting: Waiting) -> Option<oneshot::Sender<()>> {
         let Waiting { mut in_order, mut ahead, clearings } = waiting;
         self.clearings = clearings;
         loop {
@@ -91,8 +101,7 @@ impl<P: RulePort> Owner<P> {
                 Some(command) = ahead.recv() => match command {
                     Command::Stop { reply } => {
                         self.clear(&Selection::All, "stop");
-                        let _ = reply.send(());
-                        return;
+                        return Some(reply);
                     }
                     command => self.handle(command),
                 },
@@ -104,6 +113,7 @@ impl<P: RulePort> Owner<P> {
             }
         }
         self.clear(&Selection::All, "stop");
+        None
     }
 
     /// Replies are dropped where the caller has gone in the meantime: the deed stands, its owner's
