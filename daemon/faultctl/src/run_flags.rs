@@ -164,6 +164,9 @@ mod tests {
             schedule_settings: [("period", "2s"), ("duty", "50%")].map(|(k, v)| (k.into(), v.into())).into(),
             driver_settings: [("serializable".into(), "true".into())].into(),
             keep_data: true,
+            stop_if: Vec::new(),
+            stop_at_once: false,
+            prometheus: None,
         };
         assert_eq!(request(words).unwrap(), expected);
     }

@@ -304,7 +304,10 @@ impl Manager {
 
     /// Starts a run and answers its object, which lives on this connection and ends with it. The
     /// run's folder is made inside of the directory whose descriptor is given, and belongs to whom
-    /// that belongs. Keys of the request: see the documentation of RunRequest.
+    /// that belongs. Keys of the request: see the documentation of RunRequest. With stop_if (as, such as
+    /// "errors>100") the fault is cleared as soon as one of these conditions holds, and the run is stopped: it
+    /// measures the recovery until its planned end, or ends too with stop_at_once (b). What is in PromQL is asked
+    /// of prometheus (s, "http://HOST:PORT").
     #[zbus(out_args("run"))]
     async fn start_run(
         &self,
