@@ -53,6 +53,14 @@ pub(crate) enum CommandError {
     /// The run ended by itself, and badly.
     #[error("the run failed: {0}")]
     RunFailed(String),
+    /// One of its stop conditions held.
+    #[error("the run was stopped by {reason}; what was measured is in {folder}")]
+    Stopped {
+        /// The condition, and what was measured.
+        reason: String,
+        /// The run's folder.
+        folder: String,
+    },
     /// The host lacks what is needed, or is not clean.
     #[error("{0}")]
     CheckFailed(String),
@@ -89,7 +97,7 @@ impl CommandError {
             Self::Bus(error) => bus_exit_code(error),
             Self::Unreachable { .. } => exit::NO_DAEMON,
             Self::Forbidden { .. } => exit::DENIED,
-            Self::CheckFailed(_) => exit::CHECK_FAILED,
+            Self::CheckFailed(_) | Self::Stopped { .. } => exit::CHECK_FAILED,
             Self::Interrupted => exit::INTERRUPTED,
             Self::File { source, .. } | Self::Folder(FolderError::Read { source, .. }) => {
                 file_exit_code(source)

@@ -33,6 +33,7 @@ mod progress;
 mod run_flags;
 mod search_flags;
 mod setup_flags;
+mod stop_flags;
 
 use std::process::ExitCode;
 

@@ -174,6 +174,9 @@ mod tests {
             driver_settings: [("serializable".into(), "true".into())].into(),
             keep_data: true,
             detach: false,
+            stop_if: Vec::new(),
+            stop_at_once: false,
+            prometheus: None,
         };
         assert_eq!(request(words).unwrap(), expected);
     }

@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use fake_daemon::{FOLDER, FakeDaemon};
+use fake_daemon::{FOLDER, FakeDaemon, REASON};
 use rustix::{
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -426,6 +426,32 @@ async fn a_run_that_fails_says_why() {
         (code, line.as_str()),
         (1, "faultctl: the run failed: etcd0 ended with status 1; see its log")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_stopped_says_why_and_where_its_results_are() {
+    let daemon = FakeDaemon::start("stopped");
+    let output = call(&daemon, "run --cluster etcd --target leader --delay 1ms --stop-if errors>5");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let line = format!(
+        "faultctl: the run was stopped by errors>5: {REASON}; what was measured is in ./outputs/{FOLDER}\n"
+    );
+    assert_eq!((output.status.code(), said.ends_with(&line)), (Some(6), true), "{said}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with(&format!("leader_delay1ms: stopped\n  stopped      by errors>5: {REASON}\n")),
+        "{text}"
+    );
+
+    std::fs::remove_dir_all(daemon.directory.join("outputs")).unwrap();
+    let words = "-o json run --cluster etcd --target leader --delay 1ms --stop-if errors>5";
+    let document = json(&call(&daemon, words));
+    assert_eq!(
+        (&document["status"], &document["summary"]["stopped"]["reason"]),
+        (&"stopped".into(), &REASON.into())
+    );
+    let (code, line) = failure(&call(&daemon, "run --cluster etcd --stop-if errors"));
+    assert_eq!((code, line.contains("--stop-if: 'errors': after errors write")), (2, true), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -161,6 +161,17 @@ pub struct RunRequest {
     /// Whether the run goes on when the connection of its caller closes.
     #[serde(default)]
     pub detach: bool,
+    /// When one of these holds, the fault is cleared at once and the run is `stopped`: texts of
+    /// [`crate::stop_condition::StopCondition`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_if: Vec<String>,
+    /// Whether the run then ends too, instead of measuring the recovery until its planned end.
+    #[serde(default)]
+    pub stop_at_once: bool,
+    /// Who is asked where a condition is in PromQL: a [`crate::prometheus_address::PrometheusAddress`], by default
+    /// that of this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<String>,
 }
 
 /// Default of [`RunRequest::warm_up_ns`]: 3 s.
@@ -259,10 +270,10 @@ pub struct RunStatus {
 pub struct RunResult {
     /// The run's id.
     pub id: String,
-    /// `done`, `interrupted` or `failed`.
+    /// `done`, `stopped` by one of its conditions, `interrupted` or `failed`.
     pub status: String,
     /// Name of the folder inside of the outputs folder.
     pub folder: String,
-    /// Why it failed.
+    /// Why it failed, or was stopped or interrupted.
     pub error: Option<String>,
 }

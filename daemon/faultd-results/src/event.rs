@@ -51,6 +51,13 @@ pub enum EventKind {
         /// Its role from here on.
         role: String,
     },
+    /// A stop condition of the run held: its faults are cleared from here on, and none comes any more.
+    StopConditionHeld {
+        /// The condition as it was asked for.
+        condition: String,
+        /// What was measured, and since when.
+        reason: String,
+    },
     /// The run ended before its time.
     RunInterrupted {
         /// Who or what ended it.
@@ -175,6 +182,7 @@ impl FaultWindow {
                 | EventKind::FaultChanged(_)
                 | EventKind::FaultFailed(_)
                 | EventKind::RoleChange { .. }
+                | EventKind::StopConditionHeld { .. }
                 | EventKind::RunInterrupted { .. } => {}
             }
         }
@@ -215,7 +223,9 @@ mod tests {
         );
         let phase = event(-5.0, EventKind::Phase { phase: Phase::WarmUp });
         let interrupted = event(3.5, EventKind::RunInterrupted { reason: "Ctrl-C".into() });
-        let events = vec![commanded, phase, interrupted];
+        let (condition, reason) = ("errors>5".into(), "there were 6 errors".into());
+        let held = event(12.0, EventKind::StopConditionHeld { condition, reason });
+        let events = vec![commanded, phase, held, interrupted];
         let lines: String = events.iter().map(|event| event.to_json_line().unwrap() + "\n").collect();
         assert_eq!(parse_json_lines(&lines).unwrap(), events);
     }

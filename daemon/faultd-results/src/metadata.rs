@@ -53,6 +53,12 @@ pub struct Metadata {
     pub inject_at_s: Option<f64>,
     /// How long the faults were to hold, in seconds.
     pub inject_for_s: Option<f64>,
+    /// The conditions that would have stopped the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_if: Vec<String>,
+    /// Whether one of them would have ended it too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_at_once: bool,
     /// What all randomness of the run was drawn from.
     pub seed: u64,
     /// Start of the measured time.
@@ -318,12 +324,20 @@ impl Metadata {
                 "schedule",
                 format!("{schedule}{}; {}", in_brackets(&self.schedule_settings), self.times_in_words()),
             ),
+        ]);
+        lines.extend(self.stop_in_words().map(|words| ("stop if", words)));
+        lines.extend([
             ("plugins", in_words(&self.plugin_versions)),
             ("seed", self.seed.to_string()),
             ("faultd", self.faultd_version.clone()),
             ("host", host_in_words(&self.host)),
         ]);
         lines
+    }
+
+    fn stop_in_words(&self) -> Option<String> {
+        let at_once = if self.stop_at_once { ", at once" } else { "" };
+        (!self.stop_if.is_empty()).then(|| format!("{}{at_once}", self.stop_if.join(" or ")))
     }
 
     fn times_in_words(&self) -> String {
@@ -449,6 +463,8 @@ pub(crate) mod tests {
             duration_s: 30.0,
             inject_at_s: Some(10.0),
             inject_for_s: Some(10.0),
+            stop_if: Vec::new(),
+            stop_at_once: false,
             seed: 42,
             started_at: "2026-03-04T05:06:07Z".parse().unwrap(),
             faultd_version: "0.1.0".into(),
@@ -482,6 +498,10 @@ faultd        0.1.0
 host          Linux 6.18.0, 2 CPUs (limit 1.5), 8 GiB of memory, data on ext4
 ";
         assert_eq!(slow_leader().to_text(), expected);
+        let stop_if = ["errors>5", "leader-change"].map(str::to_owned).into();
+        let guarded = Metadata { stop_if, stop_at_once: true, ..slow_leader() };
+        let line = "\nstop if       errors>5 or leader-change, at once\nplugins ";
+        assert!(guarded.to_text().contains(line), "{}", guarded.to_text());
     }
 
     #[test]

@@ -29,6 +29,8 @@ const CLEAR_TOLERANCE_S: f64 = 0.05;
 pub enum Status {
     /// It ran to its end.
     Done,
+    /// One of its stop conditions held: its faults were cleared at that moment.
+    Stopped,
     /// Somebody ended it; what was measured until then is kept.
     Interrupted,
     /// It could not go on.
@@ -41,6 +43,7 @@ impl Status {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::Stopped => "stopped",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
         }
@@ -57,6 +60,9 @@ pub struct Summary {
     pub status: Status,
     /// Why the numbers are not to be trusted; none if nothing speaks against them.
     pub tainted: Option<String>,
+    /// The stop condition that held; none where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StopReason>,
     /// Over the measured time, without the warm-up.
     pub totals: Totals,
     /// The phases that have at least one second, in their order.
@@ -76,6 +82,18 @@ pub struct Summary {
     /// Who came to lead while the run went on, and when; who led when it began is in the metadata.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub leader_changes: Vec<LeaderChange>,
+}
+
+/// Why a run was stopped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StopReason {
+    /// The condition as it was asked for.
+    pub condition: String,
+    /// What was measured, against which threshold, and since when.
+    pub reason: String,
+    /// When that was known, in seconds since the start of the measured time.
+    pub t_s: f64,
 }
 
 /// Something that the schedule of a run has found out.
@@ -228,6 +246,7 @@ impl Summary {
             schema: SCHEMA.to_owned(),
             status,
             tainted,
+            stopped: None,
             totals: Totals::of(&phases, latencies.measured),
             effect: Effect::of(&phases, rows, fault_window.as_ref()),
             phases,

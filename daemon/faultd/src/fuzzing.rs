@@ -9,6 +9,7 @@ use crate::{
     lab::{description::LabDescription, record::LabRecord},
     run::{
         spec::RunSpec,
+        stop::prometheus::has_values,
         transcript::{self, Transcript},
     },
 };
@@ -90,9 +91,17 @@ pub fn schedule_transcript(bytes: &[u8]) -> bool {
     true
 }
 
+/// What a Prometheus answers, or somebody in its place.
+pub fn prometheus_answer(bytes: &[u8]) -> bool {
+    has_values(bytes)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{fault_request, lab_description, lab_record, peers, run_request, schedule_transcript};
+    use super::{
+        fault_request, lab_description, lab_record, peers, prometheus_answer, run_request,
+        schedule_transcript,
+    };
     use faultd_testkit::seeds::exercise;
 
     #[test]
@@ -100,6 +109,7 @@ mod tests {
         exercise("fault_request", fault_request);
         exercise("run_request", run_request);
         exercise("schedule_transcript", schedule_transcript);
+        exercise("prometheus_answer", prometheus_answer);
         exercise("peers", peers);
         exercise("lab_description", lab_description);
         exercise("lab_record", lab_record);

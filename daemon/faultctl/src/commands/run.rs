@@ -240,6 +240,7 @@ fn verdict(result: &RunResult, folder: &Path, unreadable: Option<FolderError>) -
     match (result.status.as_str(), unreadable) {
         ("done", None) => Ok(()),
         ("done", Some(error)) => Err(error.into()),
+        ("stopped", _) => Err(stopped(result, folder)),
         ("interrupted", unreadable) => {
             let kept = format!("what was measured until then is in {}", folder.display());
             let kept = if unreadable.is_none() { kept } else { "nothing was measured".to_owned() };
@@ -248,6 +249,12 @@ fn verdict(result: &RunResult, folder: &Path, unreadable: Option<FolderError>) -
         }
         _ => Err(failure(result)),
     }
+}
+
+/// Why a run was stopped.
+pub(super) fn stopped(result: &RunResult, folder: &Path) -> CommandError {
+    let reason = result.error.clone().unwrap_or_else(|| "one of its conditions".to_owned());
+    CommandError::Stopped { reason, folder: folder.display().to_string() }
 }
 
 /// Why a run has failed.

@@ -135,6 +135,7 @@ impl OverRuns<'_> {
         match result.status.as_str() {
             "done" => {}
             "interrupted" => return Err(CommandError::Interrupted),
+            "stopped" => return Err(run::stopped(result, &folder)),
             _ => return Err(run::failure(result)),
         }
         let run = folder::read(&folder)?;

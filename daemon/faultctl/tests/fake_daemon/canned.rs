@@ -18,7 +18,7 @@ use faultd_results::{
     metadata::{self, Host, Metadata},
     phase::Phase,
     recorder::PhaseLatencies,
-    summary::{Measurement, Status, Summary},
+    summary::{Measurement, Status, StopReason, Summary},
     timeseries::Row,
 };
 
@@ -158,18 +158,29 @@ pub(crate) fn progress(t_s: i64) -> RunProgress {
     RunProgress { phase: phase.into(), t_s, of_s: 4, ops: 1000, p50_ms: Some(7.5), ..RunProgress::default() }
 }
 
+/// What has stopped every run that has conditions.
+pub(crate) const REASON: &str = "6 operations have failed, more than 5";
+
 /// Writes the documents of a run; one with the label `fails` leaves none.
 pub(crate) fn end_of_run(outputs: &Path, request: &RunRequest, stopped: bool) -> RunResult {
     if request.label == "fails" {
         let error = Some("etcd0 ended with status 1; see its log".into());
         return RunResult { id: "r1".into(), status: "failed".into(), folder: FOLDER.into(), error };
     }
-    let status = if stopped { Status::Interrupted } else { Status::Done };
+    let condition = request.stop_if.first().cloned();
+    let status = match condition {
+        Some(_) => Status::Stopped,
+        None if stopped => Status::Interrupted,
+        None => Status::Done,
+    };
+    let error = condition.as_ref().map(|condition| format!("{condition}: {REASON}"));
+    let reason = condition.map(|condition| StopReason { condition, reason: REASON.into(), t_s: 2.0 });
+    let summary = Summary { stopped: reason, ..summary(status) };
     let folder = outputs.join(FOLDER);
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join(METADATA_JSON), serde_json::to_vec(&metadata(request)).unwrap()).unwrap();
-    std::fs::write(folder.join(SUMMARY_JSON), serde_json::to_vec(&summary(status)).unwrap()).unwrap();
-    RunResult { id: "r1".into(), status: status.name().into(), folder: FOLDER.into(), error: None }
+    std::fs::write(folder.join(SUMMARY_JSON), serde_json::to_vec(&summary).unwrap()).unwrap();
+    RunResult { id: "r1".into(), status: status.name().into(), folder: FOLDER.into(), error }
 }
 
 fn summary(status: Status) -> Summary {
@@ -204,6 +215,8 @@ fn metadata(request: &RunRequest) -> Metadata {
         duration_s: 4.0,
         inject_at_s: None,
         inject_for_s: None,
+        stop_if: request.stop_if.clone(),
+        stop_at_once: request.stop_at_once,
         seed: 7,
         started_at: "2026-03-04T05:06:07Z".parse().unwrap(),
         faultd_version: "0.1.0".into(),

@@ -22,7 +22,7 @@ use zbus::{
 
 mod canned;
 
-pub(crate) use canned::FOLDER;
+pub(crate) use canned::{FOLDER, REASON};
 
 /// How many seconds, here of 50 ms each, a run lasts unless it is stopped.
 const SECONDS: i64 = 4;

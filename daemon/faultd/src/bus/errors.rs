@@ -9,7 +9,7 @@ use crate::{
     lab::LabError,
     plugins::PluginProblem,
     policy::FaultRefusal,
-    run::RunError,
+    run::{RunError, stop::prometheus::PrometheusError},
     target::{
         TargetError, containers::ContainerError, interface::InterfaceProblem, interfaces::InterfacesError,
     },
@@ -105,7 +105,9 @@ pub(super) fn of_lab(error: &LabError) -> Error {
 pub(super) fn of_run(error: &RunError) -> Error {
     let text = error.to_string();
     match error {
-        RunError::Spec(_) => Error::InvalidRequest(text),
+        RunError::Spec(_) | RunError::Prometheus(PrometheusError::Refused { .. }) => {
+            Error::InvalidRequest(text)
+        }
         RunError::NoCluster(_) | RunError::NoSuchRun(_) => Error::NotFound(text),
         RunError::Role(crate::cluster::RoleError::NoSuchMember { .. }) => Error::NotFound(text),
         RunError::ClusterBusy { .. } => Error::Busy(text),
@@ -116,7 +118,10 @@ pub(super) fn of_run(error: &RunError) -> Error {
         RunError::Containers(problem) => of_container_cluster(problem),
         RunError::Engine(problem) => of_engine(problem),
         RunError::Refused(refusal) => of_refusal(refusal),
-        RunError::Role(_) | RunError::Outputs(_) | RunError::Internal(_) => Error::Failed(text),
+        RunError::Role(_)
+        | RunError::Prometheus(PrometheusError::Silent { .. })
+        | RunError::Outputs(_)
+        | RunError::Internal(_) => Error::Failed(text),
     }
 }
 

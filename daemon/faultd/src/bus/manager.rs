@@ -245,7 +245,9 @@ impl Manager {
 
     /// Starts a run and answers its object. It ends with this connection; with detach (b) it goes on without. The run's
     /// folder is made inside of the directory whose descriptor is given, and belongs to whom that belongs. Keys of the
-    /// request: see the documentation of RunRequest.
+    /// request: see the documentation of RunRequest. With stop_if (as, such as "errors>100") the fault is cleared as
+    /// soon as one of these conditions holds, and the run is stopped: it measures the recovery until its planned end,
+    /// or ends too with stop_at_once (b). What is in PromQL is asked of prometheus (s, "http://HOST:PORT").
     #[zbus(out_args("run"))]
     async fn start_run(
         &self,

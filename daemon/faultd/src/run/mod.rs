@@ -6,6 +6,7 @@ pub mod data;
 pub mod dialogue;
 pub mod experiment;
 mod fault_records;
+mod finish;
 mod handle;
 pub mod host;
 pub mod injection;
@@ -18,6 +19,7 @@ pub mod roles;
 mod running_load;
 mod seconds;
 pub mod spec;
+pub mod stop;
 pub mod transcript;
 
 use std::{
@@ -35,6 +37,7 @@ use self::{
     experiment::{Experiment, Surroundings},
     outputs::OutputsError,
     spec::{RunSpec, RunSpecError},
+    stop::prometheus::PrometheusError,
 };
 use crate::{
     cluster::{Cluster, RoleError},
@@ -93,6 +96,9 @@ pub enum RunError {
     /// A plugin is not there or broken.
     #[error(transparent)]
     Plugin(#[from] PluginProblem),
+    /// Who judges a stop condition is not there, or does not understand it.
+    #[error(transparent)]
+    Prometheus(#[from] PrometheusError),
     /// The folder or a file in it cannot be written.
     #[error("the run's folder cannot be written: {0}")]
     Outputs(#[from] OutputsError),

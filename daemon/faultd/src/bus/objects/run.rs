@@ -42,8 +42,8 @@ impl Kind for RunObject {
 
 #[interface(name = "org.faultd.Engine1.Run")]
 impl RunObject {
-    /// Returns when the run has ended: its status (done, interrupted, failed), the name of its
-    /// folder, and why it failed.
+    /// Returns when the run has ended: its status (done, stopped, interrupted, failed), the name of its
+    /// folder, and why it failed, or was stopped or interrupted.
     #[zbus(out_args("result"))]
     async fn wait(&self, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
         runs::wait(&self.desk, &header, &self.shown.now().id).await
