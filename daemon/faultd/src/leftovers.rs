@@ -89,17 +89,21 @@ pub fn find(labs: &Labs) -> Vec<String> {
         .collect()
 }
 
-/// Removes everything that has our name, labs and their processes included.
+/// Removes the faults of daemons that are dead, and what they needed; labs stay.
 ///
 /// # Errors
 /// When another faultd lives, or the lock cannot be taken.
+pub fn clean_up_faults(state_directory: &Path) -> io::Result<Vec<String>> {
+    Ok(remove_faults(&lock_alone()?, state_directory))
+}
+
+/// Removes everything that has our name, labs and their processes included.
+///
+/// # Errors
+/// As [`clean_up_faults`].
 pub fn clean_up_everything(state_directory: &Path) -> io::Result<Vec<String>> {
-    let lock = LifeLock::take()?;
-    if !lock.alone() {
-        return Err(io::Error::other("another faultd runs: stop it first, it cleans up by itself"));
-    }
-    let mut report = recover_processes(state_directory);
-    report.extend(recover(&lock));
+    let lock = lock_alone()?;
+    let mut report = remove_faults(&lock, state_directory);
     for name in namespaces_of_labs() {
         report.extend(end_processes_in(&name));
         report.push(remove(&Residue::Namespace { name }));
@@ -110,6 +114,20 @@ pub fn clean_up_everything(state_directory: &Path) -> io::Result<Vec<String>> {
         Err(error) => format!("{}: {error}", path.display()),
     }));
     Ok(report)
+}
+
+fn lock_alone() -> io::Result<LifeLock> {
+    let lock = LifeLock::take()?;
+    if lock.alone() {
+        return Ok(lock);
+    }
+    Err(io::Error::other("another faultd runs: stop it first, it cleans up by itself"))
+}
+
+fn remove_faults(lock: &LifeLock, state_directory: &Path) -> Vec<String> {
+    let mut report = recover_processes(state_directory);
+    report.extend(recover(lock));
+    report
 }
 
 /// Our own namespace and all that have a name: any of them may have been a target. What was left in one
