@@ -87,6 +87,9 @@ want_for_test() {
     program curl curl
     program dbus-daemon dbus
     program busctl systemd
+    program systemd-analyze systemd
+    program xmllint libxml2-utils
+    program setpriv util-linux
 }
 
 # Docker's newer plugin, or the older program of its own.
