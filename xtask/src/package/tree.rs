@@ -80,7 +80,7 @@ fn documents(tree: &Path, scratch: &Path) -> Result<()> {
     make_folder(scratch)?;
     let manuals = scratch.join("man");
     command::run(command::program(built("faultd")?).arg("--write-manual").arg(&manuals))?;
-    command::run(command::program(built("faultctl")?).args(["documents", "--write"]).arg(scratch))
+    command::output_of(command::program(built("faultctl")?).args(["documents", "--write"]).arg(scratch))
         .context("this faultctl does not write its manual pages: build it anew")?;
     for page in below(&manuals)? {
         let section =
