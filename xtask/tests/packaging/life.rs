@@ -59,8 +59,8 @@ impl System {
     }
 
     fn status(&self) -> String {
-        let mut query = program("dpkg-query --show --showformat=${db:Status-Abbrev}${Version} faultd");
-        query.arg(format!("--admindir={}", self.path("var/lib/dpkg").display()));
+        let mut query = program(&format!("dpkg-query --admindir={}", self.path("var/lib/dpkg").display()));
+        query.args(["--show", "--showformat=${db:Status-Abbrev}${Version}", "faultd"]);
         let output = query.output().expect("dpkg-query");
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
