@@ -108,6 +108,8 @@ impl DaemonUnderTest {
             ("--plugins", target.join("plugins").display().to_string()),
             ("--cache", target.join("compiled-plugins").display().to_string()),
             ("--policy", self.directory.join("policy.toml").display().to_string()),
+            // What tests do is not for the journal of this machine.
+            ("--journal", self.directory.join("journal").display().to_string()),
         ];
         for (option, value) in
             own.iter().filter(|(option, _)| !self.options.iter().any(|given| given == option))

@@ -95,15 +95,21 @@ fn text(record: &Record) -> String {
     lab::recorded_name(record).map_or_else(|| recovery::text(record), |name| format!("lab {name}"))
 }
 
-/// Removes everything that has our name, labs and their processes included.
+/// Removes the faults of daemons that are dead, and what they needed; labs stay.
 ///
 /// # Errors
 /// When another faultd lives, or the lock cannot be taken.
+pub fn clean_up_faults(state_directory: &Path) -> io::Result<Outcome> {
+    let lock = lock_alone()?;
+    Ok(recover(&journal(state_directory), &lock, Patience::from_now()))
+}
+
+/// Removes everything that has our name, labs and their processes included.
+///
+/// # Errors
+/// As [`clean_up_faults`].
 pub fn clean_up_everything(state_directory: &Path) -> io::Result<Outcome> {
-    let lock = LifeLock::take()?;
-    if !lock.alone() {
-        return Err(io::Error::other("another faultd runs: stop it first, it cleans up by itself"));
-    }
+    let lock = lock_alone()?;
     let (journal, patience) = (journal(state_directory), Patience::from_now());
     let mut report = recover(&journal, &lock, patience);
     report.add(lab::remove_recorded(&journal, patience));
@@ -119,6 +125,14 @@ pub fn clean_up_everything(state_directory: &Path) -> io::Result<Outcome> {
             .collect(),
     );
     Ok(report)
+}
+
+fn lock_alone() -> io::Result<LifeLock> {
+    let lock = LifeLock::take()?;
+    if lock.alone() {
+        return Ok(lock);
+    }
+    Err(io::Error::other("another faultd runs: stop it first, it cleans up by itself"))
 }
 
 fn outcome<E: std::fmt::Display>(what: &dyn std::fmt::Display, done: &str, result: Result<(), E>) -> Outcome {

@@ -1,5 +1,5 @@
 //! The system bus: who is let in by the policy and by polkit, and that nothing outlives its caller. The bus is one of the
-//! test's own, with a polkit of its own that says what the test wants.
+//! test's own with the policy that ships, and with a polkit of its own that says what the test wants.
 #![expect(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
@@ -39,13 +39,18 @@ impl TestBus {
         fs::create_dir(&directory).expect("a directory for a bus");
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("open to all");
         let socket = directory.join("socket");
+        // As the system's own: nobody may own a name or call anybody, but for what a policy allows.
         let configuration = format!(
             "<busconfig><type>system</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-             <policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow send_type=\"method_call\"/>\
+             <policy context=\"default\"><allow user=\"*\"/><deny own=\"*\"/><deny send_type=\"method_call\"/>\
              <allow send_type=\"signal\"/><allow send_requested_reply=\"true\" send_type=\"method_return\"/>\
              <allow send_requested_reply=\"true\" send_type=\"error\"/><allow receive_type=\"*\"/>\
-             <allow eavesdrop=\"true\"/></policy></busconfig>",
-            socket.display()
+             <allow send_destination=\"org.freedesktop.DBus\"/>\
+             <allow send_destination=\"org.freedesktop.PolicyKit1\"/></policy>\
+             <policy user=\"root\"><allow own=\"org.freedesktop.PolicyKit1\"/></policy>\
+             <include>{}</include></busconfig>",
+            socket.display(),
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/org.faultd.Engine1.conf").display()
         );
         let file = directory.join("bus.conf");
         fs::write(&file, configuration).expect("a configuration");
