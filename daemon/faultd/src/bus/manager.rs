@@ -178,8 +178,9 @@ impl Manager {
         request: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Dictionary, Error> {
-        let request: FaultRequest = decode(request)?;
+        let request = decode::<FaultRequest>(request);
         self.audited(&header, Right::Inject, &subject_of(&request), async |caller| {
+            let request = request?;
             let application = self.application(&request, &caller).await?;
             let applied = self.services.engine.add(application).await.map_err(|error| of_engine(&error))?;
             self.clear_if_gone(&request, &caller);
@@ -210,10 +211,10 @@ impl Manager {
         request: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Dictionary, Error> {
-        let request: FaultRequest = decode(request)?;
+        let request = decode::<FaultRequest>(request);
         let subject = format!("{id}: {}", subject_of(&request));
         self.audited(&header, Right::Inject, &subject, async |caller| {
-            let application = self.application(&request, &caller).await?;
+            let application = self.application(&request?, &caller).await?;
             let changed = self.services.engine.set(&id, application).await;
             fault_done(&changed.map_err(|error| of_engine(&error))?)
         })
@@ -273,10 +274,11 @@ impl Manager {
         request: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Dictionary, Error> {
-        let request: LabRequest = decode(request)?;
-        let subject = request.name.clone().unwrap_or_default();
+        let request = decode::<LabRequest>(request);
+        let name = |request: &LabRequest| request.name.clone().unwrap_or_default();
+        let subject = request.as_ref().map_or(UNREADABLE.to_owned(), name);
         self.audited(&header, Right::Administer, &subject, async |_caller| {
-            let lab = self.services.labs.up(&request).await.map_err(|error| of_lab(&error))?;
+            let lab = self.services.labs.up(&request?).await.map_err(|error| of_lab(&error))?;
             self.services.readiness.lab_is_up(&lab.name).await;
             Ok(Done::new(encode(&lab)?, lab.name))
         })
@@ -449,9 +451,11 @@ impl Manager {
         connection: &Connection,
         header: &Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
-        let request: RunRequest = decode(request)?;
-        let subject = format!("{} on {}", request.label, request.cluster);
+        let request = decode::<RunRequest>(request);
+        let name = |request: &RunRequest| format!("{} on {}", request.label, request.cluster);
+        let subject = request.as_ref().map_or(UNREADABLE.to_owned(), name);
         self.audited(header, Right::Inject, &subject, async |caller| {
+            let request = request?;
             let RunFiles { outputs, output_of_command } = files;
             let Services { runs, permits, .. } = &self.services;
             let outputs = writable_by(&caller, outputs)?;
@@ -510,8 +514,12 @@ fn writable_by(caller: &Caller, outputs: OwnedFd) -> Result<std::os::fd::OwnedFd
     }
 }
 
+/// For the record: a request that is not understood. It is refused after its caller's rights have been looked at.
+const UNREADABLE: &str = "a request that cannot be read";
+
 /// What a request is about, for the record.
-fn subject_of(request: &FaultRequest) -> String {
+fn subject_of(request: &Result<FaultRequest, Error>) -> String {
+    let Ok(request) = request else { return UNREADABLE.to_owned() };
     let fault = FaultSpec::checked(request).map(|spec| spec.text());
     format!("{} on {}", fault.unwrap_or_else(|_| "an impossible fault".to_owned()), request.target)
 }
