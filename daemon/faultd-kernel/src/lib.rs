@@ -19,6 +19,7 @@ pub mod datapath;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod holding;
+pub mod kill_points;
 pub mod link;
 pub mod namespace;
 pub mod netlink;

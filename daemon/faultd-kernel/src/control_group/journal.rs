@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{ControlGroupError, undo::Undo};
+use crate::kill_points;
 
 const FILE_NAME: &str = "control-groups.journal";
 const SEPARATOR: char = '\t';
@@ -105,7 +106,9 @@ fn replace(directory: &Path, file: &Path, bytes: &[u8]) -> io::Result<()> {
     let unfinished = file.with_extension("new");
     let mut written = File::create(&unfinished)?;
     written.write_all(bytes)?;
+    kill_points::here("journal.unsynced");
     written.sync_all()?;
+    kill_points::here("journal.synced");
     fs::rename(&unfinished, file)?;
     File::open(directory)?.sync_all()
 }

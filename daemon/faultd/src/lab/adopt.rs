@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use faultd_kernel::namespace;
+use faultd_kernel::{kill_points, namespace};
 
 use super::{
     Lab, LabError, Labs, Slot, cluster_of, description::LabDescription, is_running, record::LabRecord,
@@ -31,6 +31,7 @@ pub async fn recover(labs: &Labs) -> std::io::Result<Vec<String>> {
 
 async fn recover_one(labs: &Labs, record: LabRecord) -> String {
     let name = record.name.clone();
+    kill_points::here("recover.lab");
     match adopt(record.clone()) {
         Ok(lab) => {
             labs.set(&name, Some(Slot::Up(Arc::new(lab))));

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use faultd_kernel::process::ProcessIdentity;
+use faultd_kernel::{kill_points, process::ProcessIdentity};
 use serde::{Deserialize, Serialize};
 
 const FILE_NAME: &str = "lab.json";
@@ -79,6 +79,7 @@ impl LabRecord {
         let unfinished = directory.join("lab.json.new");
         fs::write(&unfinished, text)?;
         fs::File::open(&unfinished)?.sync_all()?;
+        kill_points::here("lab.record");
         fs::rename(&unfinished, directory.join(FILE_NAME))
     }
 

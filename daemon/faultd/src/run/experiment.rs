@@ -18,7 +18,7 @@ use std::{
 };
 
 use faultd_api::run::{RunProgress, RunResult};
-use faultd_kernel::{datapath::InterfaceReference, probe::Capabilities};
+use faultd_kernel::{datapath::InterfaceReference, kill_points, probe::Capabilities};
 use faultd_plugin_host::{
     DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
 };
@@ -232,6 +232,25 @@ impl Experiment {
         }
         let interfaces = self.interfaces();
         self.surroundings.engine.prepare(interfaces.clone()).await?;
+        kill_points::here("run.ready");
+        let engine = self.surroundings.engine.clone();
+        let conducted = self.conduct_when_ready(progress, stop).await;
+        // Also where a file could not be made: what is held ready would stay for as long as the daemon lives.
+        engine.release(interfaces).await;
+        let (finish, error) = conducted?;
+        let status = finish.status;
+        tokio::task::spawn_blocking(move || finish.write())
+            .await
+            .map_err(|error| RunError::Internal(error.to_string()))??;
+        Ok((status, error))
+    }
+
+    /// Makes the files, puts the cluster under load, and collects what came of it.
+    async fn conduct_when_ready(
+        mut self,
+        progress: watch::Sender<RunProgress>,
+        stop: watch::Receiver<Option<String>>,
+    ) -> Result<(Finish, Option<String>), RunError> {
         let clock = RunClock::starting_in(whole_seconds(self.spec.warm_up));
         let record = RunRecord::begin(&self.folder, clock)?;
         let mut metadata = self.metadata(clock);
@@ -241,7 +260,7 @@ impl Experiment {
         let mut load = self.begin_load(clock)?;
         let measured = self.measure(clock, &record, transcript, &mut load, &progress, stop).await;
         let Measured { mut ending, done, findings, ended_ns } = measured;
-        self.surroundings.engine.release(interfaces).await;
+        kill_points::here("run.measured");
         let latencies = match load {
             RunningLoad::Command(command) => {
                 let end = ended_ns.div_euclid(NANOSECONDS_PER_SECOND);
@@ -269,10 +288,7 @@ impl Experiment {
         };
         metadata.faults.clone_from(&done.faults);
         let finish = Finish { folder: self.folder, metadata, record, done, findings, latencies, status };
-        tokio::task::spawn_blocking(move || finish.write())
-            .await
-            .map_err(|error| RunError::Internal(error.to_string()))??;
-        Ok((status, error))
+        Ok((finish, error))
     }
 
     /// A command is listened to from here on; clients begin later, when all is ready.
@@ -493,6 +509,7 @@ struct Finish {
 
 impl Finish {
     fn write(self) -> Result<(), RunError> {
+        self.record.write_anew_if_incomplete(&self.folder);
         let rows = self.record.rows();
         let mut taints = self.done.taints;
         taints.extend(self.record.failure());
@@ -517,6 +534,7 @@ impl Finish {
         self.folder.write_file(THROUGHPUT_PNG, &png)?;
         let text =
             serde_json::to_vec_pretty(&summary).map_err(|error| RunError::Internal(error.to_string()))?;
+        kill_points::here("run.plotted");
         // Last: a folder with a summary is whole.
         Ok(self.folder.write_file(SUMMARY_JSON, &text)?)
     }

@@ -18,6 +18,7 @@ mod running_load;
 mod seconds;
 pub mod spec;
 pub mod transcript;
+mod whole_lines;
 
 use std::{
     collections::BTreeMap,
