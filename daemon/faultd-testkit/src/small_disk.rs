@@ -51,10 +51,6 @@ impl SmallDisk {
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         call("umount", &["--lazy"], &self.path);
-        // Folders of others are not empty.
-        for folder in self.path.ancestors().take(2) {
-            let _ = fs::remove_dir(folder);
-        }
     }
 }
 

@@ -47,6 +47,13 @@ impl Arena {
     }
 }
 
+/// Takes a disk away, and what could not be removed while it was there.
+fn remove(disk: SmallDisk, directory: &Path) {
+    drop(disk);
+    // It may have been empty.
+    let _ = fs::remove_dir_all(directory);
+}
+
 /// The namespaces and programs that a daemon holds.
 fn kernel_files(pid: u32) -> Vec<String> {
     let files = Traces::of_process(pid).0.into_iter();
@@ -122,7 +129,7 @@ fn a_disk_that_is_full_in_the_middle_of_a_run_costs_no_row_that_was_whole() {
 fn a_state_directory_that_is_full_refuses_what_must_be_written_down_and_goes_on_with_room() {
     let _turn = turn();
     let daemon = DaemonUnderTest::prepare(FAULTD, &[], &[]);
-    let disk = SmallDisk::mount(&daemon.state_directory(), "size=256k");
+    let disk = SmallDisk::mount(&daemon.state_directory(), "size=2m");
     let mut arena = Arena::of(daemon);
     let has_groups = arena.start_spinner();
     disk.fill();
@@ -153,8 +160,9 @@ fn a_state_directory_that_is_full_refuses_what_must_be_written_down_and_goes_on_
     arena.spinner = None;
     arena.daemon.faultctl(&format!("lab down {}", arena.lab)).succeeded();
     assert_eq!(arena.daemon.left_over(), Vec::<String>::new());
+    let directory = arena.daemon.directory().to_owned();
     drop(arena);
-    drop(disk);
+    remove(disk, &directory);
 }
 
 #[test]
@@ -179,6 +187,7 @@ fn a_state_directory_that_is_read_only_leaves_no_fault_behind() {
     let up = daemon.faultctl(&format!("lab up {} --name {name}", description.display()));
     assert_one_line(&up, "ead-only");
     assert_eq!(daemon.left_over(), Vec::<String>::new());
+    let directory = daemon.directory().to_owned();
     drop(daemon);
-    drop(disk);
+    remove(disk, &directory);
 }

@@ -17,7 +17,7 @@ use crate::{
 const STEPS: [(&str, usize, bool); 9] = [
     ("run.ready", 0, false),
     ("run.row", 0, false),
-    ("engine.add.done", 1, false),
+    ("engine.add.done", 0, false),
     ("run.row:3", 2, true),
     ("rule.remove.released", 2, false),
     ("engine.clear.done", 2, false),

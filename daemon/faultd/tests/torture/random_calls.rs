@@ -33,7 +33,8 @@ const CALLERS: u32 = 4;
 /// After so many calls a caller goes, and another one comes.
 const CALLS_OF_A_CALLER: u32 = 250;
 /// Methods that take their time: they are called in so many of a hundred cases in which they are chosen.
-const SELDOM: [(&str, u64); 4] = [("LabUp", 2), ("Doctor", 10), ("ListLabs", 25), ("CheckPlugin", 25)];
+const SELDOM: [(&str, u64); 5] =
+    [("LabUp", 2), ("CheckComponent", 10), ("Doctor", 10), ("ListLabs", 25), ("CheckPlugin", 25)];
 /// What the daemon may take more after many calls than after some: caches of the allocator, queues.
 const MOST_GROWTH_KIB: u64 = 48 << 10;
 const SETTLES_WITHIN: Duration = Duration::from_secs(15);
