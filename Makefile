@@ -8,7 +8,7 @@ ifndef V
 export CARGO_TERM_QUIET := true
 endif
 
-.PHONY: help demo demo-docker demo-cassandra cassandra test test-cassandra test-javascript bench fuzz build guests check clean
+.PHONY: help demo demo-docker demo-cassandra cassandra test test-cassandra test-javascript bench fuzz torture build guests check clean
 .PHONY: deb tarball
 .PHONY: setup-demo setup-docker setup-test setup-fuzz setup-cassandra
 .NOTPARALLEL:
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-javascript  build a schedule in JavaScript and compare it with the one in Rust (root or sudo)'
 	@echo 'make bench   measure the datapath on this kernel and a second one, and plugins, into target/bench/ (root or sudo)'
 	@echo 'make fuzz    let every fuzz target run for 20 s (SECONDS=N for longer)'
+	@echo 'make torture  kill, stop, flood and soak the daemon for about an hour and a half (MINUTES=N of soak) (root or sudo)'
 	@echo 'make build   eBPF programs, plugins, daemon and command line, into target/'
 	@echo 'make deb     a Debian package, make tarball one for everybody else, into target/packages/'
 	@echo 'make check   format, lints, licences, tidiness'
@@ -61,6 +62,9 @@ bench: setup-test guests
 
 fuzz: setup-fuzz
 	@$(step) --last 'fuzzing' cargo xtask fuzz $(SECONDS)
+
+torture: setup-test guests
+	@$(step) --last 'torturing the daemon' cargo xtask torture $(MINUTES)
 
 build: guests
 	@$(step) 'building faultd and faultctl' cargo build --release --package faultd --package faultctl

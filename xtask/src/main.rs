@@ -15,6 +15,7 @@ mod tally;
 mod test_program;
 mod tidy;
 mod toolchain;
+mod torture;
 mod uml;
 
 use std::process::ExitCode;
@@ -33,6 +34,7 @@ usage: cargo xtask COMMAND
   tarball [--version VERSION] [--output DIRECTORY]
                      the same as a tarball with an install.sh
   fuzz [SECONDS]     let every fuzz target run for so long
+  torture [MINUTES]  run the long form of the test that tortures the daemon; so long a soak
   check              format, lints, licences and tidiness
   uml [FILTER...]    run the tests for two kernels in User Mode Linux
   uml -- COMMAND...  run any command there";
@@ -54,6 +56,10 @@ fn main() -> ExitCode {
         ["fuzz"] => fuzz::run(fuzz::SECONDS),
         ["fuzz", seconds] if seconds.parse::<u32>().is_ok_and(|seconds| seconds > 0) => {
             fuzz::run(seconds.parse().unwrap_or(fuzz::SECONDS))
+        }
+        ["torture"] => torture::run(torture::MINUTES),
+        ["torture", minutes] if minutes.parse::<u32>().is_ok_and(|minutes| minutes > 0) => {
+            torture::run(minutes.parse().unwrap_or(torture::MINUTES))
         }
         ["check"] => Ok(check::run()),
         ["uml", "--", command @ ..] if !command.is_empty() => uml::run(command),

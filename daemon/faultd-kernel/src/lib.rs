@@ -21,6 +21,7 @@ pub mod datapath;
 pub mod fuzzing;
 pub mod holding;
 pub mod journal;
+pub mod kill_points;
 pub mod link;
 pub mod namespace;
 pub mod netlink;

@@ -7,6 +7,7 @@ use crate::{
     control_group::undo::Undo,
     datapath::record::{self, NamespaceRecord},
     journal::{Entry, Journal, Outcome, Patience, Record, undo_all},
+    kill_points,
     namespace::{self, Namespace},
     residue::{self, Residue},
 };
@@ -38,7 +39,9 @@ fn undo(record: &Record, is_alone: bool) -> Outcome {
         return Outcome::nothing();
     }
     if let Some(undo) = record.entry::<Undo>() {
-        return undo.of_earlier_life();
+        let outcome = undo.of_earlier_life();
+        kill_points::here("recover.control");
+        return outcome;
     }
     match record.entry::<NamespaceRecord>() {
         Some(namespace) => namespace.of_earlier_life(is_alone),

@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::{Arc, Mutex},
     time::Duration,
@@ -16,6 +16,7 @@ use faultd_api::names::path_element;
 use faultd_testkit::{
     command::{Answer, Running, run, wait_until},
     daemon_under_test::DaemonUnderTest,
+    message_bus::TestBus,
     skip,
 };
 use rustix::process::Signal;
@@ -26,53 +27,6 @@ const FAULTD: &str = env!("CARGO_BIN_EXE_faultd");
 const PATIENCE: Duration = Duration::from_secs(30);
 const NOBODY: &str = "65534";
 const DENIED: i32 = 5;
-
-/// A message bus that takes the place of the system's.
-struct TestBus {
-    directory: PathBuf,
-    _process: Running,
-}
-
-impl TestBus {
-    fn start() -> Self {
-        let directory = std::env::temp_dir().join(format!("faultd-test-{}-bus", std::process::id()));
-        fs::create_dir(&directory).expect("a directory for a bus");
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("open to all");
-        let socket = directory.join("socket");
-        // As the system's own: nobody may own a name or call anybody, but for what a policy allows.
-        let configuration = format!(
-            "<busconfig><type>system</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-             <policy context=\"default\"><allow user=\"*\"/><deny own=\"*\"/><deny send_type=\"method_call\"/>\
-             <allow send_type=\"signal\"/><allow send_requested_reply=\"true\" send_type=\"method_return\"/>\
-             <allow send_requested_reply=\"true\" send_type=\"error\"/><allow receive_type=\"*\"/>\
-             <allow send_destination=\"org.freedesktop.DBus\"/>\
-             <allow send_destination=\"org.freedesktop.PolicyKit1\"/></policy>\
-             <policy user=\"root\"><allow own=\"org.freedesktop.PolicyKit1\"/></policy>\
-             <include>{}</include></busconfig>",
-            socket.display(),
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/org.faultd.Engine1.conf").display()
-        );
-        let file = directory.join("bus.conf");
-        fs::write(&file, configuration).expect("a configuration");
-        let mut command = Command::new("dbus-daemon");
-        command.arg("--nofork").arg(format!("--config-file={}", file.display()));
-        let process = Running::start(command);
-        assert!(wait_until(PATIENCE, || socket.exists()), "no bus: {}", process.stderr());
-        Self { directory, _process: process }
-    }
-
-    fn address(&self) -> String {
-        format!("unix:path={}", self.directory.join("socket").display())
-    }
-}
-
-impl Drop for TestBus {
-    fn drop(&mut self) {
-        self._process.signal(Signal::TERM);
-        self._process.ends_within(PATIENCE);
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
 
 /// Grants the actions that it was told to, to everybody.
 struct Polkit {

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     clock::{monotonic_ns, nanoseconds},
     journal::Journal,
+    kill_points,
     process::ProcessIdentity,
 };
 
@@ -139,6 +140,7 @@ impl ProcessControl {
         self.last = self.last.saturating_add(1);
         let number = self.last;
         self.start_guard()?;
+        kill_points::here("control.guarded");
         match self.hold(number, &control) {
             Ok(since_ns) => {
                 self.controls.insert(ControlId(number), control);
@@ -183,6 +185,7 @@ impl ProcessControl {
         self.note_lost_guard();
         let mut control = self.controls.remove(&id).ok_or(ControlGroupError::Unknown(id.0))?;
         let answer = self.ask(&Order::End { number: id.0 }, id.0);
+        kill_points::here("control.ended");
         if let (false, Ok(Reply::Counts { counts, .. })) = (control.is_lost, answer) {
             control.counts = counts;
             self.forget(id.0);
@@ -245,11 +248,15 @@ impl ProcessControl {
     /// Writes it down, and has the guard hold it.
     fn hold(&mut self, number: u64, control: &Control) -> Result<u64, ControlGroupError> {
         self.written.add(number, &control.undo)?;
+        kill_points::here("control.written");
         if let Some(guard) = &self.guard {
             guard.will_undo(number, control.undo.clone());
         }
         match self.ask(&control.order(number), number)? {
-            Reply::Holds { since_ns, .. } => Ok(since_ns),
+            Reply::Holds { since_ns, .. } => {
+                kill_points::here("control.holds");
+                Ok(since_ns)
+            }
             Reply::Failed { reason, .. } => Err(ControlGroupError::Refused(reason)),
             Reply::Beat | Reply::Counts { .. } => {
                 Err(ControlGroupError::Refused("no such answer".to_owned()))

@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::kill_points;
+
 /// One folder of small files.
 pub(super) trait Disk: Send {
     /// Makes the folder, where it is not there, so that it survives a power cut.
@@ -59,7 +61,10 @@ impl Disk for Folder {
     fn write_synced(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = File::create(self.path.join(name))?;
         file.write_all(bytes)?;
-        file.sync_all()
+        kill_points::here("journal.unsynced");
+        file.sync_all()?;
+        kill_points::here("journal.synced");
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {

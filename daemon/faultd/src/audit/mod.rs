@@ -23,6 +23,9 @@ const EARLIER_FILE_NAME: &str = "audit.1.jsonl";
 /// A file that is longer is put away: there are never more than two.
 const LONGEST_FILE: u64 = 16 << 20;
 
+/// What callers choose is cut to so many characters: whoever may ask anything must not fill the disk.
+const LONGEST_TEXT: usize = 300;
+
 /// One line. There is nothing secret in it: no settings of plugins, no environment.
 #[derive(Debug, Clone, Serialize)]
 pub struct Entry<'a> {
@@ -79,6 +82,7 @@ impl Audit {
     /// Writes a line, to the file, to the daemon's log, and to the journal of systemd. A file that cannot be written is
     /// told in the log, which then is the only place.
     pub fn write(&self, entry: &Entry<'_>) {
+        let entry = &Entry { subject: cut(entry.subject), detail: cut(entry.detail), ..entry.clone() };
         let Entry { connection, user, method, subject, result, detail, .. } = entry;
         let is_in_journal = self.journal.as_ref().is_some_and(|journal| journal.write(entry));
         // A log that goes to the journal would have it there twice.
@@ -90,6 +94,10 @@ impl Audit {
             tracing::error!(%error, "the call is not in {FILE_NAME}");
         }
     }
+}
+
+fn cut(text: &str) -> &str {
+    text.char_indices().nth(LONGEST_TEXT).map_or(text, |(end, _)| text.get(..end).unwrap_or_default())
 }
 
 impl Written {
@@ -146,6 +154,7 @@ mod tests {
         audit.write(&entry("delay 50ms on a\nnew line"));
         let path = directory.join(FILE_NAME);
         let text = fs::read_to_string(&path).unwrap();
+        assert_eq!(cut(&"ä".repeat(LONGEST_TEXT + 1)), "ä".repeat(LONGEST_TEXT));
         assert_eq!(
             text,
             "{\"time\":\"1970-01-01T00:00:00Z\",\"connection\":\"socket:1\",\"user\":0,\"process\":7,\

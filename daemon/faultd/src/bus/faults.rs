@@ -12,7 +12,7 @@ use zbus::{ObjectServer, message::Header};
 
 use super::{
     caller::Caller,
-    desk::{Desk, Done, decode, encode, encode_all},
+    desk::{Desk, Done, UNREADABLE, decode, encode, encode_all},
     errors::{of_backend, of_engine, of_fault, of_refusal, of_target},
     manager::Services,
 };
@@ -28,8 +28,9 @@ pub(super) async fn add(
     header: &Header<'_>,
     request: Dictionary,
 ) -> Result<Dictionary, Error> {
-    let request: FaultRequest = decode(request)?;
+    let request = decode::<FaultRequest>(request);
     desk.audited(header, Right::Inject, &subject_of(&request), async |caller| {
+        let request = request?;
         let (engine, asked) = (&desk.services.engine, desk.services.engine.asked_now());
         let application = application(&desk.services, &request, &caller).await?;
         let applied = engine.add_as_asked(application, asked).await.map_err(|error| of_engine(&error))?;
@@ -55,9 +56,10 @@ pub(super) async fn set(
     id: &str,
     request: Dictionary,
 ) -> Result<Dictionary, Error> {
-    let request: FaultRequest = decode(request)?;
+    let request = decode::<FaultRequest>(request);
     let subject = format!("{id}: {}", subject_of(&request));
     desk.audited(header, Right::Inject, &subject, async |caller| {
+        let request = request?;
         let application = application(&desk.services, &request, &caller).await?;
         let changed = desk.services.engine.set(id, application).await;
         done(desk, server, changed.map_err(|error| of_engine(&error))?).await
@@ -194,7 +196,8 @@ async fn done(
 }
 
 /// What a request is about, for the record.
-fn subject_of(request: &FaultRequest) -> String {
+fn subject_of(request: &Result<FaultRequest, Error>) -> String {
+    let Ok(request) = request else { return UNREADABLE.to_owned() };
     let fault = FaultSpec::checked(request).map(|spec| spec.text());
     format!("{} on {}", fault.unwrap_or_else(|_| "an impossible fault".to_owned()), request.target)
 }

@@ -7,7 +7,7 @@ use zbus::{ObjectServer, OwnedFd, OwnedObjectPath, message::Header};
 
 use super::{
     caller::Caller,
-    desk::{Desk, Done, decode, encode},
+    desk::{Desk, Done, UNREADABLE, decode, encode},
     door::Door,
     errors::of_run,
 };
@@ -28,9 +28,11 @@ pub(super) async fn begin(
     request: Dictionary,
     files: RunFiles,
 ) -> Result<OwnedObjectPath, Error> {
-    let request: RunRequest = decode(request)?;
-    let subject = format!("{} on {}", request.label, request.cluster);
+    let request = decode::<RunRequest>(request);
+    let name = |request: &RunRequest| format!("{} on {}", request.label, request.cluster);
+    let subject = request.as_ref().map_or(UNREADABLE.to_owned(), name);
     desk.audited(header, Right::Inject, &subject, async |caller| {
+        let request = request?;
         let RunFiles { outputs, output_of_command } = files;
         let outputs = writable_by(&caller, outputs)?;
         let command = output_of_command.map(Into::into);

@@ -44,8 +44,8 @@ async fn serve_one_bus(services: &Services) -> zbus::Result<()> {
     let connection = Builder::system().build().await?;
     let bus = DBusProxy::new(&connection).await?;
     let mut owners = bus.receive_name_owner_changed().await?;
-    let (gone, _) = broadcast::channel(MOST_GONE_AT_ONCE);
-    let desk = Desk::new(services.clone(), Door::System(SystemBus::new(connection.clone(), gone.clone())));
+    let (gone, heard) = broadcast::channel(MOST_GONE_AT_ONCE);
+    let desk = Desk::new(services.clone(), Door::System(SystemBus::new(connection.clone(), heard)));
     connection.object_server().at(ROOT_PATH, Manager::new(&desk)).await?;
     connection.object_server().at(ROOT_PATH, Guarded::everything(ObjectManager, &desk)).await?;
     let snapshot = services.inventory.snapshot().borrow().clone();

@@ -13,6 +13,7 @@ use faultd_api::{
 use faultd_kernel::{
     clock,
     datapath::{Effects, Hook, InterfaceReference, RulePlan, Selector},
+    kill_points,
 };
 use tokio::{
     sync::{oneshot, watch},
@@ -121,17 +122,23 @@ impl<P: RulePort> Owner<P> {
     fn handle(&mut self, command: Command) {
         match command {
             Command::Add { application, clearings, reply } => {
+                kill_points::here("engine.add.begin");
                 let result = self.add(*application, clearings);
+                kill_points::here("engine.add.done");
                 self.metrics.fault_transition("add", result.is_ok());
                 let _ = reply.send(result);
             }
             Command::Set { id, application, reply } => {
                 let result = self.set(&id, *application);
+                kill_points::here("engine.set.done");
                 self.metrics.fault_transition("set", result.is_ok());
                 let _ = reply.send(result);
             }
             Command::Clear { selection, reply } => {
-                let _ = reply.send(self.clear(&selection, "remove"));
+                kill_points::here("engine.clear.begin");
+                let cleared = self.clear(&selection, "remove");
+                kill_points::here("engine.clear.done");
+                let _ = reply.send(cleared);
             }
             Command::List { reply } => {
                 let _ = reply.send(self.list());
@@ -303,6 +310,7 @@ impl<P: RulePort> Owner<P> {
         let over: Vec<u64> =
             self.faults.iter().filter(|(_, fault)| fault.is_over(now)).map(|(id, _)| *id).collect();
         for id in over {
+            kill_points::here("engine.expire");
             self.remove(id, "expire");
         }
     }

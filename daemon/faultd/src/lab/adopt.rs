@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use faultd_kernel::{
     journal::{Journal, Outcome, Patience, Record},
-    namespace,
+    kill_points, namespace,
 };
 
 use super::{
@@ -23,6 +23,7 @@ pub(crate) fn recorded_name(record: &Record) -> Option<String> {
 #[must_use]
 pub fn recover(labs: &Labs, patience: Patience) -> Outcome {
     let recover = |record: LabRecord| {
+        kill_points::here("recover.lab");
         let (name, shared) = (record.name.clone(), labs.clone());
         match patience.bounded(move || adopt_or_remove(&shared.shared.records, &record)) {
             Ok(Ok(lab)) => {

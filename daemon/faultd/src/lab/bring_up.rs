@@ -8,7 +8,7 @@ use std::{
 };
 
 use faultd_api::lab::{LabRequest, LabStatus};
-use faultd_kernel::{control_group::own, namespace};
+use faultd_kernel::{control_group::own, kill_points, namespace};
 use faultd_plugin_host::Role;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -79,8 +79,10 @@ impl Labs {
         let mut record = built.await.map_err(|error| LabError::Incomplete(error.to_string()))??;
         let cluster = cluster_of(description, &record)?;
         self.wait_until_serving(description, &record, &cluster).await?;
+        kill_points::here("lab.up.serves");
         record.served = true;
         self.shared.records.write(&record)?;
+        kill_points::here("lab.up.done");
         tracing::info!(lab = description.name, members = record.members.len(), "lab is up");
         Ok(Lab { description: description.clone(), record, cluster })
     }
@@ -92,7 +94,9 @@ impl Labs {
         mut record: LabRecord,
     ) -> Result<LabRecord, LabError> {
         self.shared.records.write(&record)?;
+        kill_points::here("lab.up.recorded");
         hosts::build_network(description, &record)?;
+        kill_points::here("lab.up.network");
         for (position, member) in description.members.iter().enumerate() {
             let Some(of_record) = record.members.get_mut(position) else { continue };
             if let Some(directory) = of_record.log.parent() {
@@ -104,6 +108,7 @@ impl Labs {
             let directories = Directories { data: &data, folder };
             let install = description.install.as_deref();
             let process = hosts::start_member(member, of_record, directories, install)?;
+            kill_points::here("lab.up.member");
             of_record.process = Some(process.into());
             self.shared.records.write(&record)?;
         }

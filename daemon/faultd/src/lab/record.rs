@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use faultd_kernel::{
     journal::{Entry, Journal, JournalError, Record},
+    kill_points,
     process::ProcessIdentity,
 };
 use serde::{Deserialize, Serialize};
@@ -88,6 +89,7 @@ impl LabRecords {
     /// # Errors
     /// When it is not.
     pub(crate) fn write(&self, lab: &LabRecord) -> Result<(), JournalError> {
+        kill_points::here("lab.record");
         match self.of(&lab.name) {
             Some((record, _)) => {
                 self.journal.replace(record.number, lab)?;

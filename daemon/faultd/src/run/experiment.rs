@@ -19,7 +19,7 @@ use std::{
 };
 
 use faultd_api::run::{RunProgress, RunResult};
-use faultd_kernel::{datapath::InterfaceReference, probe::Capabilities};
+use faultd_kernel::{datapath::InterfaceReference, kill_points, probe::Capabilities};
 use faultd_plugin_host::{
     DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
 };
@@ -248,6 +248,25 @@ impl Experiment {
         }
         let interfaces = self.interfaces();
         self.surroundings.engine.prepare(interfaces.clone()).await?;
+        kill_points::here("run.ready");
+        let engine = self.surroundings.engine.clone();
+        let conducted = self.conduct_when_ready(progress, stop).await;
+        // Also where a file could not be made: what is held ready would stay for as long as the daemon lives.
+        engine.release(interfaces).await;
+        let (finish, error) = conducted?;
+        let status = finish.status;
+        tokio::task::spawn_blocking(move || finish.write())
+            .await
+            .map_err(|error| RunError::Internal(error.to_string()))??;
+        Ok((status, error))
+    }
+
+    /// Makes the files, puts the cluster under load, and collects what came of it.
+    async fn conduct_when_ready(
+        mut self,
+        progress: watch::Sender<RunProgress>,
+        stop: watch::Receiver<Option<String>>,
+    ) -> Result<(Finish, Option<String>), RunError> {
         let clock = RunClock::starting_in(whole_seconds(self.spec.warm_up));
         let record = RunRecord::begin(&self.folder, clock)?;
         let mut metadata = self.metadata(clock);
@@ -257,7 +276,7 @@ impl Experiment {
         let mut load = self.begin_load(clock)?;
         let measured = self.measure(clock, &record, transcript, &mut load, &progress, stop).await;
         let Measured { mut ending, done, findings, ended_ns, stopped } = measured;
-        self.surroundings.engine.release(interfaces).await;
+        kill_points::here("run.measured");
         let latencies = match load {
             RunningLoad::Command(command) => {
                 let end = ended_ns.div_euclid(NANOSECONDS_PER_SECOND);
@@ -282,10 +301,7 @@ impl Experiment {
         metadata.faults.clone_from(&done.faults);
         let folder = self.folder;
         let finish = Finish { folder, metadata, record, done, findings, latencies, status, stopped };
-        tokio::task::spawn_blocking(move || finish.write())
-            .await
-            .map_err(|error| RunError::Internal(error.to_string()))??;
-        Ok((status, error))
+        Ok((finish, error))
     }
 
     /// A command is listened to from here on; clients begin later, when all is ready.

@@ -1,5 +1,6 @@
 //! The end of a run: what it has come to, written into its folder.
 
+use faultd_kernel::kill_points;
 use faultd_results::{
     folder::{METADATA_JSON, METADATA_TEXT, SUMMARY_JSON, THROUGHPUT_PNG, THROUGHPUT_SVG},
     metadata::Metadata,
@@ -28,6 +29,7 @@ impl Finish {
     /// # Errors
     /// When the folder takes no more.
     pub(super) fn write(self) -> Result<(), RunError> {
+        self.record.write_anew_if_incomplete(&self.folder);
         let rows = self.record.rows();
         let mut taints = self.done.taints;
         taints.extend(self.record.failure());
@@ -53,6 +55,7 @@ impl Finish {
         self.folder.write_file(THROUGHPUT_PNG, &png)?;
         let text =
             serde_json::to_vec_pretty(&summary).map_err(|error| RunError::Internal(error.to_string()))?;
+        kill_points::here("run.plotted");
         // Last: a folder with a summary is whole.
         Ok(self.folder.write_file(SUMMARY_JSON, &text)?)
     }

@@ -21,6 +21,7 @@ mod seconds;
 pub mod spec;
 pub mod stop;
 pub mod transcript;
+mod whole_lines;
 
 use std::{
     collections::{BTreeMap, VecDeque},

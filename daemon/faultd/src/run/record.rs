@@ -1,12 +1,11 @@
 //! What a run measures, written as it happens, so that a run that ends badly keeps what it has.
 
 use std::{
-    fs::File,
-    io::Write,
+    io,
     sync::{Mutex, PoisonError},
 };
 
-use faultd_kernel::clock;
+use faultd_kernel::{clock, kill_points};
 use faultd_results::{
     event::{Event, EventKind, FaultEvent, FaultWindow, LeaderChange},
     folder::{EVENTS_JSONL, TIMESERIES_CSV},
@@ -17,6 +16,7 @@ use faultd_results::{
 use super::{
     clock::RunClock,
     outputs::{OutputsError, RunFolder},
+    whole_lines::WholeLines,
 };
 
 /// The series and the events of one run.
@@ -27,8 +27,8 @@ pub struct RunRecord {
 }
 
 struct Written {
-    timeseries: File,
-    events_file: File,
+    timeseries: WholeLines,
+    events_file: WholeLines,
     rows: Vec<Row>,
     events: Vec<Event>,
     /// The phase of the last phase event.
@@ -44,8 +44,8 @@ impl RunRecord {
     /// When they cannot be made.
     pub fn begin(folder: &RunFolder, clock: RunClock) -> Result<Self, OutputsError> {
         let mut written = Written {
-            timeseries: folder.create_file(TIMESERIES_CSV)?,
-            events_file: folder.create_file(EVENTS_JSONL)?,
+            timeseries: WholeLines::new(folder.create_file(TIMESERIES_CSV)?),
+            events_file: WholeLines::new(folder.create_file(EVENTS_JSONL)?),
             rows: Vec::new(),
             events: Vec::new(),
             phase: None,
@@ -59,6 +59,7 @@ impl RunRecord {
 
     /// Adds a second.
     pub fn row(&self, row: Row) {
+        kill_points::here("run.row");
         let mut written = self.written();
         written.write_row_text(&row.to_csv());
         written.rows.push(row);
@@ -72,6 +73,22 @@ impl RunRecord {
         folder.write_file(TIMESERIES_CSV, timeseries::to_csv(&rows).as_bytes())?;
         self.written().rows = rows;
         Ok(())
+    }
+
+    /// Writes both files anew where a line of them could not be written: there may be room again. What is missing
+    /// still is told by [`RunRecord::failure`].
+    pub fn write_anew_if_incomplete(&self, folder: &RunFolder) {
+        let mut written = self.written();
+        if written.failure.is_none() {
+            return;
+        }
+        let events = written.events.iter().map(Event::to_json_line).collect::<Result<Vec<_>, _>>();
+        let Ok(events) = events else { return };
+        let events: String = events.iter().map(|line| format!("{line}\n")).collect();
+        let rows = folder.write_file(TIMESERIES_CSV, timeseries::to_csv(&written.rows).as_bytes());
+        if rows.is_ok() && folder.write_file(EVENTS_JSONL, events.as_bytes()).is_ok() {
+            written.failure = None;
+        }
     }
 
     /// Adds an event of now.
@@ -163,20 +180,20 @@ impl RunRecord {
 
 impl Written {
     fn write_row_text(&mut self, line: &str) {
-        let result = writeln!(self.timeseries, "{line}");
+        let result = self.timeseries.add(line);
         self.note_failure(TIMESERIES_CSV, result);
     }
 
     fn add(&mut self, event: Event) {
         let result = match event.to_json_line() {
-            Ok(line) => writeln!(self.events_file, "{line}"),
+            Ok(line) => self.events_file.add(&line),
             Err(error) => Err(error.into()),
         };
         self.note_failure(EVENTS_JSONL, result);
         self.events.push(event);
     }
 
-    fn note_failure(&mut self, name: &str, result: std::io::Result<()>) {
+    fn note_failure(&mut self, name: &str, result: io::Result<()>) {
         if let Err(error) = result {
             self.failure.get_or_insert_with(|| format!("{name} is not complete: {error}"));
         }
