@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use fake_daemon::{FOLDER, FakeDaemon, REASON};
+use fake_daemon::{FOLDER, FakeDaemon, canned::REASON};
 use rustix::{
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},

@@ -20,9 +20,9 @@ use zbus::{
     Connection, Guid, OwnedFd, OwnedObjectPath, connection::Builder, interface, object_server::SignalEmitter,
 };
 
-mod canned;
+pub(crate) mod canned;
 
-pub(crate) use canned::{FOLDER, REASON};
+pub(crate) use canned::FOLDER;
 
 /// How many seconds, here of 50 ms each, a run lasts unless it is stopped.
 const SECONDS: i64 = 4;
