@@ -8,7 +8,7 @@ use faultd_api::{
     names::run_path,
     run::RunStatus,
 };
-use zbus::{Connection, fdo, interface, message::Header, object_server::SignalEmitter};
+use zbus::{Connection, ObjectServer, fdo, interface, message::Header, object_server::SignalEmitter};
 
 use super::{Kind, Shown, dictionary_of};
 use crate::{
@@ -45,8 +45,15 @@ impl RunObject {
     /// Returns when the run has ended: its status (done, stopped, interrupted, failed), the name of its
     /// folder, and why it failed, or was stopped or interrupted.
     #[zbus(out_args("result"))]
-    async fn wait(&self, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
-        runs::wait(&self.desk, &header, &self.shown.now().id).await
+    async fn wait(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<Dictionary, Error> {
+        let ended = runs::wait(&self.desk, &header, &self.shown.now().id).await;
+        self.desk.services.inventory.look_at_runs();
+        self.desk.refresh(server).await;
+        ended
     }
 
     /// Ends the run early. Its faults are cleared, and what was measured is kept. The user who has begun it may do that,
