@@ -9,6 +9,7 @@ export CARGO_TERM_QUIET := true
 endif
 
 .PHONY: help demo demo-docker demo-cassandra cassandra test test-cassandra test-javascript bench fuzz torture build guests check clean
+.PHONY: deb tarball
 .PHONY: setup-demo setup-docker setup-test setup-fuzz setup-cassandra
 .NOTPARALLEL:
 
@@ -24,6 +25,7 @@ help:
 	@echo 'make fuzz    let every fuzz target run for 20 s (SECONDS=N for longer)'
 	@echo 'make torture  kill, stop, flood and soak the daemon for about an hour and a half (MINUTES=N of soak) (root or sudo)'
 	@echo 'make build   eBPF programs, plugins, daemon and command line, into target/'
+	@echo 'make deb     a Debian package, make tarball one for everybody else, into target/packages/'
 	@echo 'make check   format, lints, licences, tidiness'
 	@echo 'make clean   remove everything that was built, the linker excepted'
 
@@ -66,6 +68,12 @@ torture: setup-test guests
 
 build: guests
 	@$(step) 'building faultd and faultctl' cargo build --release --package faultd --package faultctl
+
+deb: setup-demo build
+	@$(step) --last 'packing a Debian package' cargo xtask deb
+
+tarball: setup-demo build
+	@$(step) --last 'packing a tarball' cargo xtask tarball
 
 # What runs inside others: in the kernel, and in the daemon's plugin host.
 guests:

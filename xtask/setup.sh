@@ -87,6 +87,10 @@ want_for_test() {
     program curl curl
     program dbus-daemon dbus
     program busctl systemd
+    packages python3-jeepney
+    program systemd-analyze systemd
+    program xmllint libxml2-utils
+    program setpriv util-linux
 }
 
 # Docker's newer plugin, or the older program of its own.

@@ -34,6 +34,15 @@ pub(crate) struct RunArguments {
     /// The plugin that says when faults hold [default: window].
     #[arg(long)]
     schedule: Option<String>,
+    /// Says what would be done and to whom, and whether the policy allows it, and changes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Waits until the run has ended; it ends with this command [default].
+    #[arg(long, overrides_with = "no_wait")]
+    wait: bool,
+    /// Returns as soon as the run has begun, which goes on by itself; `runs` shows and ends it.
+    #[arg(long, overrides_with = "wait", conflicts_with = "command")]
+    pub(crate) no_wait: bool,
     /// Which load generator the load command is [default: as its words say].
     #[arg(long, value_name = "NAME", requires = "command")]
     tool: Option<String>,
@@ -164,6 +173,10 @@ mod tests {
             schedule_settings: [("period", "2s"), ("duty", "50%")].map(|(k, v)| (k.into(), v.into())).into(),
             driver_settings: [("serializable".into(), "true".into())].into(),
             keep_data: true,
+            detach: false,
+            stop_if: Vec::new(),
+            stop_at_once: false,
+            prometheus: None,
         };
         assert_eq!(request(words).unwrap(), expected);
     }
@@ -220,6 +233,21 @@ mod tests {
             assert!(matches!(error, CommandError::Usage(_)), "{words}");
             assert_eq!(error.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn a_run_is_waited_for_unless_it_is_said_otherwise_last() {
+        let no_wait = |words: &str| {
+            let words = ["faultctl", "run", "--cluster", "etcd"].into_iter().chain(words.split_whitespace());
+            match Cli::try_parse_from(words).unwrap().noun {
+                Noun::Run(arguments) => arguments.no_wait,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(no_wait("--no-wait") && no_wait("--wait --no-wait"));
+        assert!(!no_wait("--wait") && !no_wait("--no-wait --wait") && !no_wait("--duration 5s"));
+        let words = ["faultctl", "run", "--no-wait", "--cluster", "etcd", "--", "wrk"];
+        assert!(Cli::try_parse_from(words).is_err(), "its load ends with this command");
     }
 
     #[test]

@@ -33,9 +33,18 @@ pub trait Manager {
     /// Removes the faults of one target, or all with an empty name; answers how many.
     #[zbus(allow_interactive_auth)]
     fn clear_faults(&self, target: &str) -> Result<u32, Error>;
+    /// Removes all faults, ahead of what waits; answers what they were.
+    #[zbus(allow_interactive_auth)]
+    fn clear_all_faults(&self) -> Result<Vec<Dictionary>, Error>;
     /// Brings a lab up ([`crate::lab::LabRequest`]) and answers its [`crate::lab::LabStatus`].
     #[zbus(allow_interactive_auth)]
     fn lab_up(&self, request: Dictionary) -> Result<Dictionary, Error>;
+    /// As LabUp; answers a [`Job`] at once.
+    #[zbus(allow_interactive_auth)]
+    fn begin_lab_up(&self, request: Dictionary) -> Result<OwnedObjectPath, Error>;
+    /// As LabDown; answers a [`Job`] at once.
+    #[zbus(allow_interactive_auth)]
+    fn begin_lab_down(&self, name: &str) -> Result<OwnedObjectPath, Error>;
     /// The labs that are up.
     fn list_labs(&self) -> Result<Vec<Dictionary>, Error>;
     /// Takes a lab down without a trace.
@@ -52,6 +61,15 @@ pub trait Manager {
         outputs: OwnedFd,
         output_of_command: OwnedFd,
     ) -> Result<OwnedObjectPath, Error>;
+    /// The runs of this daemon's life; [`crate::run::RunStatus`].
+    fn list_runs(&self) -> Result<Vec<Dictionary>, Error>;
+    /// One of them.
+    fn show_run(&self, id: &str) -> Result<Dictionary, Error>;
+    /// Returns when one of them has ended, with its [`crate::run::RunResult`].
+    fn wait_run(&self, id: &str) -> Result<Dictionary, Error>;
+    /// Ends one of them early.
+    #[zbus(allow_interactive_auth)]
+    fn stop_run(&self, id: &str) -> Result<(), Error>;
     /// The plugins in the daemon's directory; [`crate::plugin::PluginStatus`].
     fn list_plugins(&self) -> Result<Vec<Dictionary>, Error>;
     /// What a plugin may do; a [`crate::plugin::PluginReport`].
@@ -78,4 +96,14 @@ pub trait Run {
     /// A [`crate::run::RunProgress`], once a second.
     #[zbus(signal)]
     fn progress(&self, progress: Dictionary) -> zbus::Result<()>;
+}
+
+/// What takes time.
+#[proxy(interface = "org.faultd.Engine1.Job")]
+pub trait Job {
+    /// Returns when the job has ended, with what the method that takes as long would have answered.
+    fn wait(&self) -> Result<Dictionary, Error>;
+    /// `running`, `done` or `failed`.
+    #[zbus(property)]
+    fn state(&self) -> zbus::Result<String>;
 }

@@ -15,6 +15,7 @@ use std::{
 
 use faultd_kernel::{
     datapath::{InterfaceReference, TargetSide},
+    journal::Journal,
     link,
     namespace::Namespace,
 };
@@ -147,6 +148,8 @@ impl DaemonUnderTest {
             ("--plugins", target.join("plugins").display().to_string()),
             ("--cache", target.join("compiled-plugins").display().to_string()),
             ("--policy", self.directory.join("policy.toml").display().to_string()),
+            // What tests do is not for the journal of this machine.
+            ("--journal", self.directory.join("journal").display().to_string()),
         ];
         for (option, value) in
             own.iter().filter(|(option, _)| !self.options.iter().any(|given| given == option))
@@ -273,8 +276,10 @@ impl DaemonUnderTest {
         }
     }
 
-    fn has_labs(&self) -> bool {
-        fs::read_dir(self.state_directory().join("labs")).is_ok_and(|mut records| records.next().is_some())
+    /// Whether a lab is written down in the daemon's journal.
+    pub fn has_lab_record(&self) -> bool {
+        let records = Journal::in_directory(&self.state_directory().join("journal")).records();
+        records.iter().any(|record| record.kind == "lab")
     }
 
     fn stop(&mut self) {
@@ -282,7 +287,7 @@ impl DaemonUnderTest {
         if let Some(process) = &mut self.process {
             process.signal(Signal::CONT);
         }
-        if self.process.as_mut().is_none_or(Running::has_ended) && self.has_labs() {
+        if self.process.as_mut().is_none_or(Running::has_ended) && self.has_lab_record() {
             self.restart();
         }
         if self.process.is_some() {

@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
     time::Duration,
@@ -25,7 +25,8 @@ pub struct TestBus {
 }
 
 impl TestBus {
-    /// Starts one that lets everybody do everything: what is denied on it, the daemon has denied.
+    /// Starts one, on which nobody may own a name or call anybody, as on the system's own, but for what our packages
+    /// allow.
     pub fn start() -> Self {
         let number = LAST_NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("faultd-test-{}-bus-{number}", std::process::id());
@@ -72,11 +73,15 @@ impl TestBus {
     fn configuration_text(&self) -> String {
         format!(
             "<busconfig><type>system</type><listen>{}</listen><auth>EXTERNAL</auth>\
-             <policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow send_type=\"method_call\"/>\
+             <policy context=\"default\"><allow user=\"*\"/><deny own=\"*\"/><deny send_type=\"method_call\"/>\
              <allow send_type=\"signal\"/><allow send_requested_reply=\"true\" send_type=\"method_return\"/>\
              <allow send_requested_reply=\"true\" send_type=\"error\"/><allow receive_type=\"*\"/>\
-             <allow eavesdrop=\"true\"/></policy></busconfig>",
-            self.address()
+             <allow send_destination=\"org.freedesktop.DBus\"/>\
+             <allow send_destination=\"org.freedesktop.PolicyKit1\"/></policy>\
+             <policy user=\"root\"><allow own=\"org.freedesktop.PolicyKit1\"/></policy>\
+             <include>{}</include></busconfig>",
+            self.address(),
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/org.faultd.Engine1.conf").display()
         )
     }
 }

@@ -1,5 +1,5 @@
 //! The system bus: who is let in by the policy and by polkit, and that nothing outlives its caller. The bus is one of the
-//! test's own, with a polkit of its own that says what the test wants.
+//! test's own with the policy that ships, and with a polkit of its own that says what the test wants.
 #![expect(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use faultd_api::names::path_element;
 use faultd_testkit::{
     command::{Answer, Running, run, wait_until},
     daemon_under_test::DaemonUnderTest,
@@ -65,6 +66,13 @@ fn on_the_bus(daemon: &DaemonUnderTest, bus: &TestBus, user: Option<&str>, words
     whole.args(command.get_args()).env("FAULTD_BUS", "system");
     whole.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).current_dir("/");
     whole
+}
+
+/// What busctl prints.
+fn busctl_on(address: &str, words: &str) -> String {
+    let mut command = Command::new("busctl");
+    command.arg(format!("--address={address}")).args(words.split_whitespace());
+    run(command, PATIENCE).succeeded().stdout
 }
 
 fn assert_denied(answer: &Answer, reason: &str) {
@@ -169,21 +177,31 @@ fn callers(bus: &TestBus, granted: &Mutex<Vec<&'static str>>) {
     command.current_dir(daemon.directory());
     let mut running = Running::start(command);
     assert!(wait_until(PATIENCE, || faults(&daemon) == 1), "{running:?}");
-    for (path, interface) in [
-        ("/org/faultd/Engine1", "org.faultd.Engine1.Manager"),
-        ("/org/faultd/Engine1/run/r1", "org.faultd.Engine1.Run"),
+    let job = busctl_on(
+        &address,
+        "call org.faultd.Engine1 /org/faultd/Engine1 org.faultd.Engine1.Manager BeginLabDown s x",
+    );
+    assert!(job.contains("/org/faultd/Engine1/job/j1"), "{job}");
+    let objects = "/org/faultd/Engine1";
+    for (path, name) in [
+        (objects.to_owned(), "Manager"),
+        (format!("{objects}/run/r1"), "Run"),
+        (format!("{objects}/fault/f3"), "Fault"),
+        (format!("{objects}/target/{}", path_element(&format!("{lab}/etcd0"))), "Target"),
+        (format!("{objects}/lab/{}", path_element(&lab)), "Lab"),
+        (format!("{objects}/plugin/window"), "Plugin"),
+        (format!("{objects}/job/j1"), "Job"),
     ] {
-        assert_is_as_checked_in(interface, &interface_of(&address, path, interface));
+        let there = || busctl_on(&address, "tree --list org.faultd.Engine1").lines().any(|line| line == path);
+        assert!(wait_until(PATIENCE, there), "no {path}");
+        let interface = format!("org.faultd.Engine1.{name}");
+        assert_is_as_checked_in(&interface, &interface_of(&address, &path, &interface));
     }
     running.signal(Signal::KILL);
     assert!(wait_until(PATIENCE, || faults(&daemon) == 0), "{}", daemon.log());
 
     // Tools that are made for any bus see the same.
-    let busctl = |words: &str| {
-        let mut command = Command::new("busctl");
-        command.arg(format!("--address={address}")).args(words.split_whitespace());
-        run(command, PATIENCE).succeeded().stdout
-    };
+    let busctl = |words: &str| busctl_on(&address, words);
     assert!(busctl("tree --list org.faultd.Engine1").contains("/org/faultd/Engine1"));
     let shown = busctl("introspect org.faultd.Engine1 /org/faultd/Engine1");
     assert!(shown.contains("org.faultd.Engine1.Manager") && shown.contains(".AddFault"), "{shown}");
@@ -220,6 +238,27 @@ fn whoever_the_policy_names_may_use_the_private_socket_and_nobody_else() {
     call(NOBODY, NOBODY, "fault ls").succeeded();
     assert_denied(&call(NOBODY, NOBODY, &add), "lacks the right 'inject'");
     assert_denied(&call("54321", "54321", "fault ls"), "lacks the right 'read'");
+    // Nor may they read what objects show.
+    let read = |user: &str, words: &str| {
+        let mut whole = Command::new("setpriv");
+        whole.args(["--reuid", user, "--regid", user, "--clear-groups", "--", "busctl"]);
+        whole.arg(format!("--address=unix:path={}", daemon.socket().display()));
+        run(
+            {
+                whole.args(words.split_whitespace()).current_dir("/");
+                whole
+            },
+            PATIENCE,
+        )
+    };
+    let engine = "org.faultd.Engine1 /org/faultd/Engine1";
+    let managed = format!("call {engine} org.freedesktop.DBus.ObjectManager GetManagedObjects");
+    let lab_name = format!("get-property {engine}/lab/{} org.faultd.Engine1.Lab Name", path_element(&lab));
+    for words in [&managed, &lab_name] {
+        read(NOBODY, words).succeeded();
+        let refused = read("54321", words);
+        assert!(refused.code != Some(0) && refused.stderr.contains("lacks the right"), "{refused:#?}");
+    }
     call("54321", "12345", &add).succeeded();
     assert_denied(&call("54321", "12345", &format!("lab down {lab}")), "lacks the right 'administer'");
     call("54321", "12345", "fault clear").succeeded();

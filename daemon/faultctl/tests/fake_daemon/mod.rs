@@ -12,7 +12,7 @@ use faultd_api::{
     error::Error,
     fault::{FaultRequest, FaultStatus, PacketCounts},
     names::{ROOT_PATH, run_path},
-    run::RunRequest,
+    run::{RunRequest, RunResult},
     target::{SelectRequest, SelectedTargets},
 };
 use tokio::{net::UnixListener, sync::Notify, task::JoinHandle};
@@ -20,7 +20,7 @@ use zbus::{
     Connection, Guid, OwnedFd, OwnedObjectPath, connection::Builder, interface, object_server::SignalEmitter,
 };
 
-mod canned;
+pub(crate) mod canned;
 
 pub(crate) use canned::FOLDER;
 
@@ -126,6 +126,27 @@ impl FakeManager {
         vec![encode(&status_of(request)).unwrap()]
     }
 
+    fn show_fault(&self, id: &str) -> Result<Dictionary, Error> {
+        if id == "f1" {
+            return Ok(self.list_faults().remove(0));
+        }
+        Err(Error::NotFound(format!("no fault has the id '{id}'; see 'faultctl fault ls'")))
+    }
+
+    fn set_fault(&self, id: &str, request: Dictionary) -> Dictionary {
+        self.note(format!("set {id}"));
+        encode(&status_of(decode(request).unwrap())).unwrap()
+    }
+
+    fn plan_fault(&self, request: Dictionary) -> Result<Dictionary, Error> {
+        let request: FaultRequest = decode(request).unwrap();
+        self.note(format!("plan {}", request.target));
+        match request.target.as_str() {
+            "forbidden" => Err(Error::Denied("only root may add faults".into())),
+            target => Ok(encode(&canned::plan(target)).unwrap()),
+        }
+    }
+
     fn remove_fault(&self, id: &str) -> Result<(), Error> {
         self.note(format!("remove {id}"));
         if id == "f1" { Ok(()) } else { Err(Error::NotFound(format!("no fault '{id}'"))) }
@@ -134,6 +155,46 @@ impl FakeManager {
     fn clear_faults(&self, target: &str) -> u32 {
         self.note(format!("clear '{target}'"));
         3
+    }
+
+    fn clear_all_faults(&self) -> Vec<Dictionary> {
+        self.note("clear all".into());
+        self.list_faults()
+    }
+
+    fn list_runs(&self) -> Vec<Dictionary> {
+        ["running", "done"].map(|status| encode(&canned::run(status)).unwrap()).into()
+    }
+
+    fn show_run(&self, id: &str) -> Result<Dictionary, Error> {
+        canned::run_of(id).map(|run| encode(&run).unwrap())
+    }
+
+    fn wait_run(&self, id: &str) -> Result<Dictionary, Error> {
+        let run = canned::run_of(id)?;
+        let result = RunResult { id: run.id, status: run.status, folder: run.folder, error: run.error };
+        Ok(encode(&result).unwrap())
+    }
+
+    fn stop_run(&self, id: &str) -> Result<(), Error> {
+        self.note(format!("stop {id}"));
+        canned::run_of(id).map(drop)
+    }
+
+    fn list_plugins(&self) -> Vec<Dictionary> {
+        vec![encode(&canned::plugin().plugin).unwrap()]
+    }
+
+    fn inspect_plugin(&self, _name: &str) -> Dictionary {
+        encode(&canned::plugin()).unwrap()
+    }
+
+    fn check_plugin(&self, _name: &str, _request: Dictionary) -> Dictionary {
+        encode(&canned::check()).unwrap()
+    }
+
+    fn replay_transcript(&self, _transcript: OwnedFd) -> Dictionary {
+        encode(&canned::replay()).unwrap()
     }
 
     fn lab_up(&self, _request: Dictionary) -> Dictionary {
@@ -163,6 +224,7 @@ impl FakeManager {
             )));
         }
         let run = Arc::new(RunState { request, outputs, stopped: Notify::new(), ended: Notify::new() });
+        self.note(format!("run {} detach {}", run.request.label, run.request.detach));
         let path = run_path("r1");
         let object = FakeRun { asked: self.asked.clone(), run: run.clone() };
         connection.object_server().at(path.as_str(), object).await?;

@@ -80,6 +80,8 @@ pub(super) struct Instance {
     cutter: Option<CutterState>,
     /// Devices that stay without a rule, so that the next one takes effect sooner.
     kept: Option<HoldingKind>,
+    /// Whether everything could be taken down so far that was to be.
+    is_clean: bool,
 }
 
 /// How programs are attached.
@@ -127,6 +129,7 @@ impl Instance {
             holdings: HashMap::new(),
             cutter: None,
             kept: None,
+            is_clean: true,
         }
     }
 
@@ -269,13 +272,16 @@ impl Instance {
         for index in claim.trace_words {
             errors.extend(self.maps.remove_trace_word(claim.slot, index).err());
         }
-        errors.extend(claim.hook.and_then(|key| self.give_back_hook(key).err()));
+        let mut left: Vec<DatapathError> =
+            claim.hook.and_then(|key| self.give_back_hook(key).err()).into_iter().collect();
         if let Some(key) = claim.holding {
-            errors.extend(self.give_back_holding(key));
+            left.extend(self.give_back_holding(key));
         }
         if claim.cutter {
-            errors.extend(self.give_back_cutter());
+            left.extend(self.give_back_cutter());
         }
+        self.is_clean &= left.is_empty();
+        errors.extend(left);
         if let Some(table) = claim.jitter_table {
             self.jitter_tables.give_back(table);
         }
@@ -321,9 +327,14 @@ impl Instance {
         words.into_iter().try_for_each(|(index, word)| self.maps.set_trace_word(claim.slot, index, word))
     }
 
-    /// Takes down the hooks and devices that stayed without a rule.
-    pub(super) fn close(mut self) -> Vec<DatapathError> {
-        self.close_hooks().into_iter().chain(self.close_holdings()).collect()
+    /// Takes down the hooks and devices that stayed without a rule. Answers what could not be, and whether everything
+    /// ever could.
+    pub(super) fn close(mut self) -> (Vec<DatapathError>, bool) {
+        let mut errors = self.close_hooks();
+        errors.extend(self.close_holdings());
+        errors.extend(self.close_cutter());
+        let is_clean = self.is_clean && errors.is_empty();
+        (errors, is_clean)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The way in: says who calls, whether they may, and when they have gone. There is one for each connection of the
 //! private socket, and one for the system bus.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use faultd_api::{error::Error, names::polkit_action};
 use tokio::sync::broadcast;
@@ -10,6 +10,9 @@ use zbus_polkit::policykit1::{AuthorityProxy, CheckAuthorizationFlags, Subject};
 
 use super::caller::Caller;
 use crate::policy::{Permits, Right};
+
+/// Reading properties is decided within that.
+const LONGEST_DECISION: Duration = Duration::from_secs(5);
 
 /// The way in.
 pub(super) enum Door {
@@ -42,12 +45,12 @@ impl SystemBus {
         Ok(Caller::of_bus(sender.to_string(), user, known.unix_group_ids().cloned(), process).await)
     }
 
-    /// Whether polkit lets a caller do something; it may ask the user first, if the caller wants that.
-    async fn is_authorized(&self, header: &Header<'_>, right: Right) -> Result<bool, String> {
+    /// Whether polkit lets a caller do something; it may ask the user first.
+    async fn is_authorized(&self, header: &Header<'_>, right: Right, ask_user: bool) -> Result<bool, String> {
         let said = |error: &dyn std::fmt::Display| error.to_string();
         let authority = AuthorityProxy::new(&self.connection).await.map_err(|error| said(&error))?;
         let subject = Subject::new_for_message_header(header).map_err(|error| said(&error))?;
-        let flags = if header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH) {
+        let flags = if ask_user {
             CheckAuthorizationFlags::ALLOW_USER_INTERACTION
         } else {
             CheckAuthorizationFlags::empty()
@@ -78,13 +81,54 @@ impl Door {
         right: Right,
     ) -> Result<Caller, Error> {
         let caller = self.caller(header).await?;
+        self.permit(&caller, header, permits, right).await?;
+        Ok(caller)
+    }
+
+    /// Whether a caller may do this.
+    ///
+    /// # Errors
+    /// As [`Door::admit`].
+    pub(super) async fn permit(
+        &self,
+        caller: &Caller,
+        header: &Header<'_>,
+        permits: &Permits,
+        right: Right,
+    ) -> Result<(), Error> {
+        let ask_user = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        self.decide(caller, header, permits, right, ask_user).await
+    }
+
+    /// Whether who calls may read properties. Nobody is asked for a password for that, and polkit has to answer soon:
+    /// the object server waits.
+    ///
+    /// # Errors
+    /// As [`Door::admit`].
+    pub(super) async fn admit_reader(&self, header: &Header<'_>, permits: &Permits) -> Result<(), Error> {
+        let decision = async {
+            let caller = self.caller(header).await?;
+            self.decide(&caller, header, permits, Right::Read, false).await
+        };
+        let late = |_elapsed| Error::Failed("polkit does not answer".to_owned());
+        tokio::time::timeout(LONGEST_DECISION, decision).await.map_err(late)?
+    }
+
+    async fn decide(
+        &self,
+        caller: &Caller,
+        header: &Header<'_>,
+        permits: &Permits,
+        right: Right,
+        ask_user: bool,
+    ) -> Result<(), Error> {
         if permits.policy().access().grants(right, caller.user, &caller.groups) {
-            return Ok(caller);
+            return Ok(());
         }
         let why = match self {
             Self::Private { .. } => String::new(),
-            Self::System(bus) => match bus.is_authorized(header, right).await {
-                Ok(true) => return Ok(caller),
+            Self::System(bus) => match bus.is_authorized(header, right, ask_user).await {
+                Ok(true) => return Ok(()),
                 Ok(false) => format!(", and polkit does not grant {}", polkit_action(right.word())),
                 Err(reason) => format!(", and polkit cannot be asked ({reason})"),
             },

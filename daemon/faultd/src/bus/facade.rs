@@ -46,3 +46,12 @@ impl BusFacade {
         2
     }
 }
+
+/// `busctl monitor` asks to be told everything, which each caller here is anyway: what is sent to it.
+pub(super) struct MonitoringFacade;
+
+#[interface(name = "org.freedesktop.DBus.Monitoring")]
+impl MonitoringFacade {
+    /// Nothing changes: signals are sent to every caller, and calls of others are not shown to anybody.
+    fn become_monitor(&self, _rules: Vec<String>, _flags: u32) {}
+}

@@ -4,7 +4,6 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use faultd_api::names::ROOT_PATH;
@@ -16,9 +15,12 @@ use zbus::{Guid, connection::Builder, fdo::ObjectManager};
 
 use super::{
     caller::Caller,
+    desk::Desk,
     door::Door,
-    facade::BusFacade,
+    facade::{BusFacade, MonitoringFacade},
+    guarded::Guarded,
     manager::{Manager, Services},
+    objects,
 };
 use crate::{
     engine::{FaultOwner, Selection},
@@ -113,16 +115,19 @@ async fn serve_one(stream: UnixStream, guid: &str, services: Services, number: u
     let caller = Caller::of_socket(number, stream.peer_cred()?).await;
     let owner = FaultOwner::Connection(caller.connection.clone());
     let (closed, connection_closed) = watch::channel(false);
-    let door = Arc::new(Door::Private { caller, connection_closed });
-    let connection = Builder::unix_stream(stream.into_std()?)
+    let desk = Desk::new(services, Door::Private { caller, connection_closed });
+    let builder = Builder::unix_stream(stream.into_std()?)
         .server(guid)
         .p2p()
-        .serve_at(ROOT_PATH, Manager::new(services, door))
-        .serve_at(ROOT_PATH, ObjectManager)
+        .serve_at(ROOT_PATH, Manager::new(&desk))
+        .serve_at(ROOT_PATH, Guarded::everything(ObjectManager, &desk))
         .serve_at("/org/freedesktop/DBus", BusFacade)
-        .build()
-        .await?;
+        .serve_at("/org/freedesktop/DBus", MonitoringFacade);
+    let snapshot = desk.services.inventory.snapshot().borrow().clone();
+    let connection = objects::serve_all(builder, &desk, &snapshot).await.build().await?;
+    let keeping = tokio::spawn(objects::keep(desk, connection.clone()));
     connection.closed().await;
+    keeping.abort();
     closed.send_replace(true);
     // An engine that is stopping clears this caller's faults with all others.
     let _ = engine.clear(Selection::Owner(owner)).await;

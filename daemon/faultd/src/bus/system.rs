@@ -1,6 +1,6 @@
 //! The system bus: the daemon under its well-known name, for everybody whom the bus, polkit and the policy let in.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use faultd_api::names::{BUS_NAME, ROOT_PATH};
 use futures_util::StreamExt;
@@ -11,8 +11,11 @@ use zbus::{
 };
 
 use super::{
+    desk::Desk,
     door::{Door, SystemBus},
+    guarded::Guarded,
     manager::{Manager, Services},
+    objects,
 };
 
 /// A bus that was restarted is there again soon.
@@ -42,18 +45,26 @@ async fn serve_one_bus(services: &Services) -> zbus::Result<()> {
     let bus = DBusProxy::new(&connection).await?;
     let mut owners = bus.receive_name_owner_changed().await?;
     let (gone, heard) = broadcast::channel(MOST_GONE_AT_ONCE);
-    let door = Arc::new(Door::System(SystemBus::new(connection.clone(), heard)));
-    connection.object_server().at(ROOT_PATH, Manager::new(services.clone(), door)).await?;
-    connection.object_server().at(ROOT_PATH, ObjectManager).await?;
+    let desk = Desk::new(services.clone(), Door::System(SystemBus::new(connection.clone(), heard)));
+    connection.object_server().at(ROOT_PATH, Manager::new(&desk)).await?;
+    connection.object_server().at(ROOT_PATH, Guarded::everything(ObjectManager, &desk)).await?;
+    let snapshot = services.inventory.snapshot().borrow().clone();
+    objects::refresh(&desk, connection.object_server(), &snapshot).await;
     take_name(&bus).await?;
     tracing::info!("on the system bus as {BUS_NAME}");
     // Ends with the connection; those who wait for a caller hear that nobody can be asked any more.
-    while let Some(change) = owners.next().await {
-        let Ok(change) = change.args() else { continue };
-        if change.new_owner().is_none() {
-            // Nobody has to be interested.
-            let _ = gone.send(change.name().to_string());
+    let telling = async {
+        while let Some(change) = owners.next().await {
+            let Ok(change) = change.args() else { continue };
+            if change.new_owner().is_none() {
+                // Nobody has to be interested.
+                let _ = gone.send(change.name().to_string());
+            }
         }
+    };
+    tokio::select! {
+        () = telling => {}
+        () = objects::keep(desk, connection.clone()) => {}
     }
     Ok(())
 }

@@ -13,8 +13,10 @@ use super::{
 use crate::target::{FollowedFault, FoundPeer, Part, Peers};
 
 impl<P: RulePort> Owner<P> {
-    /// Tells the followers which targets and peers they are to look for, if that is not what they know.
+    /// Tells those who look on that faults have changed, and the followers which targets and peers they are to look
+    /// for, if that is not what they know.
     pub(super) fn tell_followed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
         let peers = || self.faults.values().flat_map(|fault| &fault.application.peers);
         let named = peers().filter(|(_, peer)| peer.containers.is_empty());
         tell(&self.named_peers, named.map(|(name, _)| name.clone()).collect::<BTreeSet<_>>());

@@ -27,16 +27,23 @@ use faultd_api::{
 use faultd_kernel::{
     control_group::{GroupOwner, own},
     datapath::{InterfaceReference, TargetSide},
+    journal::{Journal, JournalError},
     namespace::NamespaceError,
     netlink::NetlinkError,
     process::ProcessIdentity,
 };
+use tokio::sync::watch;
 
+pub(crate) use self::adopt::{recorded_name, remove_recorded};
 pub(crate) use self::hosts::{processes_in, processes_in_group};
 pub use self::{adopt::recover, description::DescriptionError};
-use self::{description::LabDescription, record::LabRecord};
+use self::{
+    description::LabDescription,
+    record::{LabRecord, LabRecords},
+};
 use crate::{
     cluster::{Cluster, RoleObserver, role_text},
+    error_chain,
     plugins::Plugins,
     target::{ResolvedTarget, TargetProcesses},
 };
@@ -66,6 +73,9 @@ pub enum LabError {
     /// The kernel refused an interface or address.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    /// What is about to be made cannot be written down, so nothing was.
+    #[error("{}", error_chain(.0))]
+    Journal(#[from] JournalError),
     /// A directory cannot be made.
     #[error("{}: {source}", path.display())]
     Directory {
@@ -130,6 +140,10 @@ pub struct Labs {
 struct Shared {
     /// A std mutex: held for map access only, never across an await.
     labs: Mutex<BTreeMap<String, Slot>>,
+    /// Counts changes, for those who look on.
+    changes: watch::Sender<u64>,
+    records: LabRecords,
+    /// For members that keep their data on disk.
     labs_directory: PathBuf,
     logs_directory: PathBuf,
     plugins: Plugins,
@@ -141,6 +155,19 @@ enum Slot {
     Up(Arc<Lab>),
 }
 
+/// What is known of a lab without asking anybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabFacts {
+    /// Its name.
+    pub name: String,
+    /// The driver plugin that speaks to the cluster.
+    pub driver: String,
+    /// The namespace of its switch, as `ip netns` shows it.
+    pub namespace: String,
+    /// The full names of its hosts.
+    pub hosts: Vec<String>,
+}
+
 /// A lab that is up.
 pub struct Lab {
     description: LabDescription,
@@ -149,11 +176,13 @@ pub struct Lab {
 }
 
 impl Labs {
-    /// No labs yet; records go below `state_directory`.
+    /// No labs yet; logs and data go below `state_directory`.
     #[must_use]
-    pub fn new(state_directory: &Path, plugins: Plugins) -> Self {
+    pub fn new(state_directory: &Path, journal: Journal, plugins: Plugins) -> Self {
         let shared = Shared {
             labs: Mutex::default(),
+            changes: watch::Sender::default(),
+            records: LabRecords::in_journal(journal),
             labs_directory: state_directory.join("labs"),
             logs_directory: state_directory.join("logs"),
             plugins,
@@ -167,6 +196,33 @@ impl Labs {
     /// When there is none.
     pub fn cluster(&self, name: &str) -> Result<Cluster, LabError> {
         Ok(self.lab(name)?.cluster.clone())
+    }
+
+    /// Hears when a lab has come up or gone down.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// The labs that are up; nobody is asked for that.
+    #[must_use]
+    pub fn facts(&self) -> Vec<LabFacts> {
+        let facts = |lab: Arc<Lab>| LabFacts {
+            name: lab.cluster.name.clone(),
+            driver: lab.cluster.driver.clone(),
+            namespace: lab.record.switch_namespace.clone(),
+            hosts: lab.cluster.members.iter().map(|member| member.target.name.clone()).collect(),
+        };
+        self.all().into_iter().map(facts).collect()
+    }
+
+    /// What one lab is doing, its members asked for their roles.
+    ///
+    /// # Errors
+    /// When there is none of that name.
+    pub async fn status_of(&self, name: &str) -> Result<LabStatus, LabError> {
+        let lab = self.lab(name)?;
+        Ok(self.status(&lab).await)
     }
 
     /// The names of the labs that are up.
@@ -203,12 +259,11 @@ impl Labs {
     /// The namespaces of all labs that have a record, also of those on their way up or down.
     #[must_use]
     pub fn namespaces(&self) -> Vec<String> {
-        let records = LabRecord::read_all(&self.shared.labs_directory).unwrap_or_default();
         let of_record = |record: LabRecord| {
             let members = record.members.into_iter().map(|member| member.namespace);
             members.chain([record.switch_namespace]).collect::<Vec<_>>()
         };
-        records.into_iter().flatten().flat_map(of_record).collect()
+        self.shared.records.all().into_iter().flat_map(of_record).collect()
     }
 
     /// What every lab is doing, its members asked for their roles.
@@ -238,16 +293,8 @@ impl Labs {
 
     /// Removes everything that a record names, and the record itself once nothing is left.
     async fn remove(&self, record: LabRecord) -> Vec<String> {
-        let labs_directory = self.shared.labs_directory.clone();
-        let removed = tokio::task::spawn_blocking(move || {
-            let mut failures = hosts::tear_down(&record);
-            if failures.is_empty()
-                && let Err(error) = record.remove(&labs_directory)
-            {
-                failures.push(format!("record of lab {}: {error}", record.name));
-            }
-            failures
-        });
+        let records = self.shared.records.clone();
+        let removed = tokio::task::spawn_blocking(move || records.tear_down(&record));
         removed.await.unwrap_or_else(|error| vec![error.to_string()])
     }
 
@@ -324,6 +371,8 @@ impl Labs {
             Some(slot) => labs.insert(name.to_owned(), slot),
             None => labs.remove(name),
         };
+        drop(labs);
+        self.shared.changes.send_modify(|changes| *changes += 1);
     }
 
     /// Takes a name, if nobody has it.

@@ -143,6 +143,12 @@ impl RunRecord {
         phase_at(&self.written().events, middle_s)
     }
 
+    /// The phase now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.written().phase.unwrap_or(Phase::WarmUp)
+    }
+
     /// The seconds so far.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
@@ -195,15 +201,17 @@ impl Written {
 }
 
 /// A fault holds from the command to the clear: what happens between command and effect is not
-/// baseline any more.
+/// baseline any more. It is recovery when the last one is cleared.
 fn phase_at(events: &[Event], t_s: f64) -> Phase {
     let mut phase = if t_s < 0.0 { Phase::WarmUp } else { Phase::Baseline };
+    let mut held: Vec<&str> = Vec::new();
     for event in events.iter().filter(|event| event.t_s <= t_s) {
-        match event.kind {
-            EventKind::FaultCommanded(_) => phase = Phase::Injection,
-            EventKind::FaultCleared(_) => phase = Phase::Recovery,
-            _ => {}
+        match &event.kind {
+            EventKind::FaultCommanded(fault) => held.push(&fault.fault),
+            EventKind::FaultCleared(fault) => held.retain(|held| *held != fault.fault),
+            _ => continue,
         }
+        phase = if held.is_empty() { Phase::Recovery } else { Phase::Injection };
     }
     phase
 }
@@ -213,7 +221,11 @@ mod tests {
     use super::*;
 
     fn fault_event(t_s: f64, kind: fn(FaultEvent) -> EventKind) -> Event {
-        let fault = FaultEvent { fault: "f1".into(), target: "etcd/etcd0".into(), detail: None };
+        event_of("f1", t_s, kind)
+    }
+
+    fn event_of(fault: &str, t_s: f64, kind: fn(FaultEvent) -> EventKind) -> Event {
+        let fault = FaultEvent { fault: fault.into(), target: "etcd/etcd0".into(), detail: None };
         Event { monotonic_ns: 0, wall_clock: jiff::Timestamp::UNIX_EPOCH, t_s, kind: kind(fault) }
     }
 
@@ -226,5 +238,17 @@ mod tests {
             phases,
             [Phase::WarmUp, Phase::Baseline, Phase::Injection, Phase::Injection, Phase::Recovery]
         );
+    }
+    #[test]
+    fn it_is_injection_for_as_long_as_any_fault_holds() {
+        let (commanded, cleared) = (EventKind::FaultCommanded, EventKind::FaultCleared);
+        let events = [
+            event_of("f1", 1.0, commanded),
+            event_of("f2", 2.0, commanded),
+            event_of("f1", 3.0, cleared),
+            event_of("f2", 4.0, cleared),
+        ];
+        let phases = [0.5, 1.5, 3.5, 4.5].map(|t_s| phase_at(&events, t_s));
+        assert_eq!(phases, [Phase::Baseline, Phase::Injection, Phase::Injection, Phase::Recovery]);
     }
 }

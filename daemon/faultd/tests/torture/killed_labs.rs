@@ -74,7 +74,7 @@ fn assert_up_or_without_a_trace(daemon: &DaemonUnderTest, lab: &str, place: &str
         println!("killed at {place}: removed");
     }
     assert_eq!(traces(lab), Vec::<String>::new(), "killed at {place}");
-    let records = fs::read_dir(daemon.state_directory().join("labs")).expect("records").count();
+    let records = fs::read_dir(daemon.state_directory().join("journal")).expect("records").count();
     assert_eq!(records, 0, "killed at {place}");
 }
 

@@ -1,4 +1,7 @@
-//! Who changed what: a line of JSON for each call that changes something, or would have.
+//! Who changed what: a line of JSON for each call that changes something, or would have, and an entry in the journal of
+//! systemd, where there is one.
+
+mod journal;
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,6 +12,9 @@ use std::{
 };
 
 use serde::Serialize;
+
+use self::journal::Journal;
+use crate::service_manager::stderr_is_the_journal;
 
 /// Inside of the state directory.
 const FILE_NAME: &str = "audit.jsonl";
@@ -50,6 +56,7 @@ pub struct Entry<'a> {
 #[derive(Clone)]
 pub struct Audit {
     written: Arc<Mutex<Written>>,
+    journal: Option<Arc<Journal>>,
 }
 
 struct Written {
@@ -63,15 +70,25 @@ impl Audit {
     #[must_use]
     pub fn in_directory(directory: &Path) -> Self {
         let written = Written { directory: directory.to_owned(), file: None, length: 0 };
-        Self { written: Arc::new(Mutex::new(written)) }
+        Self { written: Arc::new(Mutex::new(written)), journal: None }
     }
 
-    /// Writes a line, to the file and to the daemon's log. A file that cannot be written is told in the log, which then
-    /// is the only place.
+    /// Writes to the journal of systemd as well, if one listens at this path.
+    #[must_use]
+    pub fn and_journal(self, path: &Path) -> Self {
+        Self { journal: Journal::at(path).map(Arc::new), ..self }
+    }
+
+    /// Writes a line, to the file, to the daemon's log, and to the journal of systemd. A file that cannot be written is
+    /// told in the log, which then is the only place.
     pub fn write(&self, entry: &Entry<'_>) {
         let entry = &Entry { subject: cut(entry.subject), detail: cut(entry.detail), ..entry.clone() };
         let Entry { connection, user, method, subject, result, detail, .. } = entry;
-        tracing::info!(target: "audit", connection, user, method, subject, result, detail, "call");
+        let is_in_journal = self.journal.as_ref().is_some_and(|journal| journal.write(entry));
+        // A log that goes to the journal would have it there twice.
+        if !(is_in_journal && stderr_is_the_journal()) {
+            tracing::info!(target: "audit", connection, user, method, subject, result, detail, "call");
+        }
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).append(entry);
         if let Err(error) = written {
             tracing::error!(%error, "the call is not in {FILE_NAME}");
