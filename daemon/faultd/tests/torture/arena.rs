@@ -198,10 +198,16 @@ impl Arena {
     }
 }
 
-/// The files of the journal.
+/// The files of the journal, but for those that only say in which namespaces devices may be: these stay written down for
+/// as long as another faultd lives on this host.
 fn names_in(state: &Path) -> Vec<String> {
     let entries = fs::read_dir(state.join("journal")).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok()).collect()
+    let counts = |path: &Path| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        !text.contains("\"kind\":\"network namespace\"")
+    };
+    let counted = entries.filter(|entry| counts(&entry.path()));
+    counted.filter_map(|entry| entry.file_name().into_string().ok()).collect()
 }
 
 /// How much is written down to be undone; what is unfinished or spoilt counts too, for none of it may stay.
