@@ -25,33 +25,25 @@ impl Method {
     }
 }
 
-/// All methods of an object and of those below it.
+/// All methods of an object and of those below it. The daemon describes them all at once.
 pub async fn methods_below(connection: &Connection, destination: Option<&str>, path: &str) -> Vec<Method> {
-    let mut found = Vec::new();
-    let mut paths = vec![path.to_owned()];
-    while let Some(path) = paths.pop() {
-        let called =
-            connection.call_method(destination, path.as_str(), Some(INTROSPECTABLE), "Introspect", &());
-        let Ok(answer) = called.await else { continue };
-        let text: String = answer.body().deserialize().expect("a description");
-        let (methods, children) = read(&path, &text);
-        found.extend(methods);
-        let below = if path == "/" { "" } else { path.as_str() };
-        paths.extend(children.into_iter().map(|child| format!("{below}/{child}")));
-    }
-    found
+    let called = connection.call_method(destination, path, Some(INTROSPECTABLE), "Introspect", &()).await;
+    let text: String = called.expect("an answer").body().deserialize().expect("a description");
+    read(path, &text)
 }
 
 /// The names of the methods in a description, each with its interface.
 pub fn names_in(text: &str) -> BTreeSet<String> {
-    read("/", text).0.iter().map(Method::full_name).collect()
+    read("/", text).iter().map(Method::full_name).collect()
 }
 
-/// The methods of one object, and the names of its children. The XML is that of the daemon: tags on their own, attributes
-/// in double quotes.
-fn read(path: &str, text: &str) -> (Vec<Method>, Vec<String>) {
-    let (mut methods, mut children): (Vec<Method>, Vec<String>) = (Vec::new(), Vec::new());
+/// The methods of an object and of those in it. The XML is that of the daemon: tags on their own, attributes in double
+/// quotes.
+fn read(path: &str, text: &str) -> Vec<Method> {
+    let mut methods: Vec<Method> = Vec::new();
     let (mut interface, mut comment) = (String::new(), String::new());
+    // The paths of the objects around, whose tags are open.
+    let mut paths: Vec<String> = Vec::new();
     let mut rest = text;
     while let Some(start) = rest.find('<') {
         rest = &rest[start..];
@@ -61,20 +53,25 @@ fn read(path: &str, text: &str) -> (Vec<Method>, Vec<String>) {
         rest = &rest[end..];
         if is_comment {
             comment = tag[4..].to_owned();
+        } else if tag == "<node" {
+            paths.push(path.trim_end_matches('/').to_owned());
+        } else if let Some(name) = named(tag, "node") {
+            paths.push(format!("{}/{name}", paths.last().expect("an object around")));
+        } else if tag == "</node" {
+            paths.pop();
         } else if let Some(name) = named(tag, "interface") {
             interface = name;
+            comment.clear();
         } else if let Some(name) = named(tag, "method") {
-            let (path, interface) = (path.to_owned(), interface.clone());
-            let keys = keys_in(&comment);
+            let path = paths.last().filter(|path| !path.is_empty()).map_or("/", String::as_str).to_owned();
+            let (interface, keys) = (interface.clone(), keys_in(&std::mem::take(&mut comment)));
             methods.push(Method { path, interface, name, arguments: Vec::new(), keys });
         } else if tag.starts_with("<arg ") && attribute(tag, "direction").as_deref() == Some("in") {
             let method = methods.last_mut().expect("an argument of a method");
             method.arguments.extend(attribute(tag, "type"));
-        } else if let Some(name) = named(tag, "node") {
-            children.push(name);
         }
     }
-    (methods, children)
+    methods
 }
 
 fn named(tag: &str, kind: &str) -> Option<String> {
@@ -99,18 +96,24 @@ fn keys_in(comment: &str) -> Vec<(String, char)> {
 }
 
 #[test]
-fn methods_arguments_keys_and_children_are_read() {
-    let text = "<!DOCTYPE node>\n<node>\n<interface name=\"a.B\">\n<!-- Keys: delay_ns (t, how long), name (s). -->\n\
-                <method name=\"Do\">\n<arg name=\"x\" type=\"a{sv}\" direction=\"in\"/>\n\
-                <arg name=\"y\" type=\"s\" direction=\"out\"/>\n</method>\n<signal name=\"S\">\n<arg name=\"p\" type=\"s\"/>\n\
-                </signal>\n</interface>\n<node name=\"run\"/>\n</node>";
-    let (methods, children) = read("/o", text);
-    let expected = Method {
-        path: "/o".into(),
-        interface: "a.B".into(),
-        name: "Do".into(),
+fn methods_arguments_keys_and_objects_are_read() {
+    let text = "<!DOCTYPE node>\n<node>\n<node name=\"o\">\n<interface name=\"a.B\">\n\
+                <!-- Keys: delay_ns (t, how long), name (s). -->\n<method name=\"Do\">\n\
+                <arg name=\"x\" type=\"a{sv}\" direction=\"in\"/>\n<arg name=\"y\" type=\"s\" direction=\"out\"/>\n\
+                </method>\n<signal name=\"S\">\n<arg name=\"p\" type=\"s\"/>\n</signal>\n</interface>\n\
+                <node name=\"r1\">\n<interface name=\"a.C\">\n<method name=\"Stop\">\n</method>\n</interface>\n\
+                </node>\n</node>\n</node>";
+    let method = |path: &str, interface: &str, name: &str| Method {
+        path: path.into(),
+        interface: interface.into(),
+        name: name.into(),
+        arguments: Vec::new(),
+        keys: Vec::new(),
+    };
+    let first = Method {
         arguments: vec!["a{sv}".into()],
         keys: vec![("delay_ns".into(), 't'), ("name".into(), 's')],
+        ..method("/o", "a.B", "Do")
     };
-    assert_eq!((methods, children), (vec![expected], vec!["run".to_owned()]));
+    assert_eq!(read("/", text), [first, method("/o/r1", "a.C", "Stop")]);
 }

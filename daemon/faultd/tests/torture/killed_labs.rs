@@ -9,7 +9,7 @@ use faultd_testkit::{
 
 use crate::{
     FAULTD,
-    arena::{Arena, PATIENCE},
+    arena::{Arena, PATIENCE, records_in},
     length::length,
     turn,
 };
@@ -74,8 +74,7 @@ fn assert_up_or_without_a_trace(daemon: &DaemonUnderTest, lab: &str, place: &str
         println!("killed at {place}: removed");
     }
     assert_eq!(traces(lab), Vec::<String>::new(), "killed at {place}");
-    let records = fs::read_dir(daemon.state_directory().join("journal")).expect("records").count();
-    assert_eq!(records, 0, "killed at {place}");
+    assert_eq!(records_in(&daemon.state_directory()), 0, "killed at {place}");
 }
 
 #[test]
