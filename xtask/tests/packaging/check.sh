@@ -4,6 +4,7 @@
 
 set -euxo pipefail
 cd /srv
+trap 'set +x; systemctl --no-pager --full status faultd; journalctl --no-pager --boot --lines 80' ERR
 export FAULTD_BUS=unix:path=/run/faultd/bus
 
 until_so() { for _ in $(seq 300); do "$@" && return; sleep 0.1; done; return 1; }
