@@ -141,11 +141,11 @@ fn throughput_below_a_share_clears_the_fault_and_a_condition_that_never_holds_ch
     }
 
     // A plugin that would have the fault come again and again has nothing to say any more.
-    let flapping = "--schedule flap --schedule-set period=4s --schedule-set duty=75%";
-    let words = format!("{slow} flapping --duration 12s {flapping}");
+    let flapping = "--schedule flap --schedule-set period=8s --schedule-set duty=75%";
+    let words = format!("{slow} flapping --duration 14s {flapping}");
     let stopped = Outcome::of(&daemon, started(&daemon, &lab, &words, &[condition]));
     stopped.assert_stopped_by(condition);
-    assert_eq!(stopped.rows.last().map(|row| (row.t_s, row.phase)), Some((11, Phase::Recovery)));
+    assert_eq!(stopped.rows.last().map(|row| (row.t_s, row.phase)), Some((13, Phase::Recovery)));
 
     let words = format!("{slow} never --duration 6s");
     let never = ["throughput<1/s for 30s", "errors>1000000", "leader-change>50"];
