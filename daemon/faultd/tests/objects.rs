@@ -98,6 +98,8 @@ async fn an_object_comes_changes_and_goes_with_its_fault_on_every_connection() {
     let daemon = DaemonUnderTest::start(FAULTD);
     let lab = daemon.lab_up();
     let (client, onlooker) = (Client::connect(&daemon).await, Client::connect(&daemon).await);
+    // Nobody is told anything before the first answer.
+    onlooker.manager().await.list_faults().await.expect("an answer");
     let mut seen_to_come = onlooker.objects().await.receive_interfaces_added().await.expect("a signal");
     let mut seen_to_go = onlooker.objects().await.receive_interfaces_removed().await.expect("a signal");
 

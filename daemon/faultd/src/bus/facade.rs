@@ -3,38 +3,20 @@
 //! `busctl` and `gdbus` greet `org.freedesktop.DBus` on every connection. On the private socket
 //! there is no bus, so the daemon answers for it, as little as they need.
 
-use std::sync::Arc;
-
-use tokio::sync::Notify;
-use zbus::{fdo, interface, object_server::ResponseDispatchNotifier};
+use zbus::{fdo, interface};
 
 use faultd_api::names::BUS_NAME;
 
 /// The name that every caller is given: names mean nothing where there are only two.
 const CALLER: &str = ":1.1";
 
-pub(super) struct BusFacade {
-    /// Told when the answer to the greeting is on its way: clients of a bus take no message before it.
-    greeted: Arc<Notify>,
-}
-
-impl BusFacade {
-    pub(super) fn new(greeted: &Arc<Notify>) -> Self {
-        Self { greeted: Arc::clone(greeted) }
-    }
-}
+pub(super) struct BusFacade;
 
 #[interface(name = "org.freedesktop.DBus")]
 impl BusFacade {
     /// Greets the bus; answers the caller's unique name.
-    fn hello(&self) -> ResponseDispatchNotifier<String> {
-        let (answer, dispatched) = ResponseDispatchNotifier::new(CALLER.to_owned());
-        let greeted = Arc::clone(&self.greeted);
-        tokio::spawn(async move {
-            dispatched.await;
-            greeted.notify_one();
-        });
-        answer
+    fn hello(&self) -> String {
+        CALLER.to_owned()
     }
 
     /// Accepts any rule: everything is sent to the only peer anyway.

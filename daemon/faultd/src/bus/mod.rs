@@ -21,6 +21,7 @@ mod listener;
 mod manager;
 mod objects;
 mod plugins;
+mod private_stream;
 mod runs;
 mod system;
 
