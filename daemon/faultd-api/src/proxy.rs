@@ -69,6 +69,8 @@ pub trait Manager {
     fn check_component(&self, component: OwnedFd, request: Dictionary) -> Result<Dictionary, Error>;
     /// Makes the decisions of a recorded run again; a [`crate::plugin::ReplayReport`].
     fn replay_transcript(&self, transcript: OwnedFd) -> Result<Dictionary, Error>;
+    /// The monotonic clock and the time of day there, in nanoseconds.
+    fn clock(&self) -> Result<(u64, u64), Error>;
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> zbus::Result<String>;

@@ -7,15 +7,18 @@ pub(crate) mod plugin;
 pub(crate) mod results;
 pub(crate) mod run;
 pub(crate) mod search;
+mod several;
 pub(crate) mod target;
 mod tool_output;
 
 use faultd_api::dictionary::{self, Dictionary, DictionaryError};
 use serde::de::DeserializeOwned;
 
+use self::several::Hosts;
 use crate::{
     cli::{Cli, Noun},
     command_error::CommandError,
+    remote,
 };
 
 /// Carries the command out.
@@ -23,7 +26,19 @@ use crate::{
 /// # Errors
 /// With what is to be said and the exit code; see [`CommandError`].
 pub(crate) async fn dispatch(cli: Cli) -> Result<(), CommandError> {
-    let Cli { output, bus, noun } = cli;
+    let Cli { output, bus, hosts, bus_is_given, noun } = cli;
+    if matches!(noun, Noun::StdioBridge) {
+        return remote::serve(&bus);
+    }
+    if !hosts.is_empty() {
+        several::refuse_what_stays_here(&noun)?;
+    }
+    let mut hosts = Hosts::new(hosts, bus_is_given.then_some(&bus))?;
+    let bus = match hosts.pop_only() {
+        Some(only) => only,
+        None if hosts.is_empty() => bus,
+        None => return several::dispatch(noun, &hosts, output).await,
+    };
     match noun {
         Noun::Doctor => doctor::doctor(&bus, output).await,
         Noun::Target(verb) => target::target(verb, &bus, output).await,
@@ -33,6 +48,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<(), CommandError> {
         Noun::Search(arguments) => search::search(*arguments, &bus, output).await,
         Noun::Results(verb) => results::results(verb, output),
         Noun::Plugin(verb) => plugin::plugin(verb, &bus, output).await,
+        Noun::StdioBridge => Ok(()),
     }
 }
 

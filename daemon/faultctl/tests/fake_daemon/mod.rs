@@ -192,6 +192,7 @@ fn status_of(request: FaultRequest) -> FaultStatus {
         seed: 7,
         run: None,
         remaining_ns: request.hold_for_ns,
+        begun_ns: None,
         state: "effective".into(),
         follows: 2,
         packets: PacketCounts { seen: 100, matched: 90, dropped: 4, ..PacketCounts::default() },

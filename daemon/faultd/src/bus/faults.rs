@@ -11,6 +11,7 @@ use faultd_api::{
 use zbus::{ObjectServer, message::Header};
 
 use super::{
+    begin::Begin,
     caller::Caller,
     desk::{Desk, Done, decode, encode, encode_all},
     errors::{of_backend, of_engine, of_fault, of_refusal, of_target},
@@ -30,8 +31,12 @@ pub(super) async fn add(
 ) -> Result<Dictionary, Error> {
     let request: FaultRequest = decode(request)?;
     desk.audited(header, Right::Inject, &subject_of(&request), async |caller| {
+        let begin = Begin::checked(request.begin_at_ns)?;
         let application = application(&desk.services, &request, &caller).await?;
-        let applied = desk.services.engine.add(application).await.map_err(|error| of_engine(&error))?;
+        let applied = match begin {
+            Some(begin) => begin.add(desk, application, &caller).await?,
+            None => desk.services.engine.add(application).await.map_err(|error| of_engine(&error))?,
+        };
         clear_if_gone(desk, &request, &caller);
         done(desk, server, applied.status).await
     })
@@ -55,6 +60,9 @@ pub(super) async fn set(
     request: Dictionary,
 ) -> Result<Dictionary, Error> {
     let request: FaultRequest = decode(request)?;
+    if request.begin_at_ns.is_some() {
+        return Err(Error::InvalidRequest("a fault that holds has begun: leave begin_at_ns out".to_owned()));
+    }
     let subject = format!("{id}: {}", subject_of(&request));
     desk.audited(header, Right::Inject, &subject, async |caller| {
         let application = application(&desk.services, &request, &caller).await?;

@@ -2,6 +2,7 @@
 
 mod add;
 mod plan;
+mod together;
 
 use std::time::Duration;
 
@@ -12,9 +13,13 @@ use faultd_api::{
     proxy::ManagerProxy,
     units::{duration_text, nanoseconds, parse_duration},
 };
+use serde::Serialize;
 
 use self::add::AddArguments;
-use super::decode_all;
+use super::{
+    decode_all,
+    several::{self, Hosts},
+};
 use crate::{
     command_error::CommandError,
     connection::BusAddress,
@@ -82,6 +87,34 @@ pub(crate) async fn fault(verb: FaultVerb, bus: &BusAddress, output: Format) -> 
     }
 }
 
+/// What can be asked of several machines at once.
+///
+/// # Errors
+/// When it is another verb, or one of the machines fails; what the others answered is printed then.
+pub(crate) async fn on_each(verb: FaultVerb, hosts: &Hosts, output: Format) -> Result<(), CommandError> {
+    match verb {
+        FaultVerb::Add(arguments) => together::add(&arguments, hosts, output).await,
+        FaultVerb::Ls => {
+            let ask = async |manager: &ManagerProxy<'static>| Ok(decode_all(manager.list_faults().await?)?);
+            hosts.ask(ask).await.show("fault", output, HEADER, row)
+        }
+        FaultVerb::Clear { target } => {
+            let target = target.as_deref().unwrap_or_default();
+            let clear = async |manager: &ManagerProxy<'static>| {
+                Ok(vec![ClearedFaults { count: manager.clear_faults(target).await? }])
+            };
+            hosts.ask(clear).await.show("cleared", output, ["REMOVED"], |cleared| [cleared.count.to_string()])
+        }
+        FaultVerb::Show { .. } | FaultVerb::Set(_) | FaultVerb::Rm { .. } => Err(several::only_one()),
+    }
+}
+
+/// How many faults were removed on one of several machines.
+#[derive(Debug, Serialize)]
+struct ClearedFaults {
+    count: u32,
+}
+
 /// Asks for the fault as it is, with what the flags change.
 async fn set(
     arguments: &SetArguments,
@@ -99,6 +132,7 @@ async fn set(
         direction: now.direction.unwrap_or_default(),
         backend: fault.backend.unwrap_or_default(),
         hold_for_ns: hold_for.map(nanoseconds).or(now.remaining_ns),
+        begin_at_ns: None,
         seed: Some(now.seed),
         detach: true,
     };
@@ -113,23 +147,24 @@ async fn list(manager: &ManagerProxy<'_>, output: Format) -> Result<(), CommandE
 }
 
 fn faults_table(faults: &[FaultStatus]) -> String {
-    let header = [
-        "ID",
-        "TARGET",
-        "FAULT",
-        "DIRECTION",
-        "BACKEND",
-        "INTERFACE",
-        "LEFT",
-        "STATE",
-        "MATCHED",
-        "DELAYED",
-        "DROPPED",
-        "STOOD STILL",
-        "RUN",
-    ];
-    table(header, faults.iter().map(row))
+    table(HEADER, faults.iter().map(row))
 }
+
+const HEADER: [&str; 13] = [
+    "ID",
+    "TARGET",
+    "FAULT",
+    "DIRECTION",
+    "BACKEND",
+    "INTERFACE",
+    "LEFT",
+    "STATE",
+    "MATCHED",
+    "DELAYED",
+    "DROPPED",
+    "STOOD STILL",
+    "RUN",
+];
 
 fn row(fault: &FaultStatus) -> [String; 13] {
     // A fault on processes counts no packets.
