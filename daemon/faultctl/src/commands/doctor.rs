@@ -24,7 +24,7 @@ pub(crate) async fn on_each(hosts: &Hosts, output: Format) -> Result<(), Command
     let ask = async |manager: &ManagerProxy<'static>| Ok(vec![dictionary::decode(manager.doctor().await?)?]);
     let Answers { given, mut failed } = hosts.ask(ask).await;
     if !given.is_empty() {
-        output.many("doctor", &given, |reports: &[OnHost<DoctorReport>]| {
+        output.many("report", &given, |reports: &[OnHost<DoctorReport>]| {
             let text_of = |on: &OnHost<DoctorReport>| format!("{}: {}", on.host, text(&on.value));
             reports.iter().map(text_of).collect::<Vec<_>>().join("\n\n\n")
         })?;

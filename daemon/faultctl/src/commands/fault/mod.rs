@@ -103,7 +103,7 @@ pub(crate) async fn on_each(verb: FaultVerb, hosts: &Hosts, output: Format) -> R
             let clear = async |manager: &ManagerProxy<'static>| {
                 Ok(vec![ClearedFaults { count: manager.clear_faults(target).await? }])
             };
-            hosts.ask(clear).await.show("cleared", output, ["REMOVED"], |cleared| [cleared.count.to_string()])
+            hosts.ask(clear).await.show("host", output, ["REMOVED"], |cleared| [cleared.count.to_string()])
         }
         FaultVerb::Show { .. } | FaultVerb::Set(_) | FaultVerb::Rm { .. } => Err(several::only_one()),
     }
