@@ -102,6 +102,11 @@ impl Workload {
 }
 
 impl SetupFlags {
+    /// Load before the measured time.
+    pub(crate) fn warm_up(&self) -> Duration {
+        self.warm_up.unwrap_or(Duration::from_nanos(default_warm_up_ns()))
+    }
+
     /// A run from begin to end under the fault; what is to be otherwise is changed by the caller.
     ///
     /// # Errors

@@ -83,6 +83,8 @@ pub trait Run {
     fn wait(&self) -> Result<Dictionary, Error>;
     /// Ends the run early; its faults are cleared and what was measured is kept.
     fn stop(&self) -> Result<(), Error>;
+    /// Adds a [`crate::run::RemoteFaultNote`] to the run's events.
+    fn note(&self, note: Dictionary) -> Result<(), Error>;
     /// A [`crate::run::RunProgress`], once a second.
     #[zbus(signal)]
     fn progress(&self, progress: Dictionary) -> zbus::Result<()>;

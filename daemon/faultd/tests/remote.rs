@@ -1,6 +1,6 @@
 //! Other machines: verbs through a program that logs in there, faults that end with the connection, and faults on two
 //! daemons that begin at the same moment. The program is a script that starts the other end on this machine.
-#![expect(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     fs,
@@ -17,6 +17,10 @@ use faultd_api::{
     fault::{FaultRequest, FaultStatus},
     names::{BUS_NAME, ROOT_PATH},
     proxy::ManagerProxy,
+};
+use faultd_results::{
+    event::{EventKind, RemoteFaultState, parse_json_lines},
+    folder::EVENTS_JSONL,
 };
 use faultd_testkit::{
     command::{Answer, Running, run, wait_until},
@@ -43,6 +47,13 @@ struct Machines {
 impl Machines {
     fn one() -> Self {
         Self::of(DaemonUnderTest::start(FAULTD), None)
+    }
+
+    /// Of which the other one has a lab.
+    fn one_and_another() -> Self {
+        let beta = DaemonUnderTest::start(FAULTD);
+        beta.lab_up();
+        Self::of(DaemonUnderTest::start(FAULTD), Some(beta))
     }
 
     /// Each with a lab, so that both have an `etcd0`.
@@ -296,6 +307,48 @@ fn faults_that_are_held_on_two_machines_end_together() {
     held.signal(Signal::TERM);
     held.wait(PATIENCE);
     assert!(wait_until(PATIENCE, || none() && machines.bridges() == 0));
+}
+
+#[test]
+fn a_run_has_its_fault_on_another_machine_too_and_notes_what_became_of_it() {
+    let machines = Machines::one_and_another();
+    let lab = machines.alpha.lab_up();
+    let words = format!(
+        "-o json run --cluster {lab} --target etcd1 --delay 20ms --duration 7s --inject-at 2s --for 2s --label others"
+    );
+    let on_alpha = |words: &str| {
+        let mut command = machines.command(words);
+        command.env("FAULTD_BUS", format!("unix:path={}", machines.alpha.socket().display()));
+        run(command, PATIENCE)
+    };
+    let run = on_alpha(&format!("{words} --also-on beta=etcd0")).json();
+    assert_eq!(run["status"], "done", "{run}");
+    let folder = machines.alpha.directory().join(run["folder"].as_str().expect("a folder"));
+    let events = fs::read_to_string(folder.join(EVENTS_JSONL)).expect("events");
+    let events = parse_json_lines(&events).expect("events that can be read");
+    let told: Vec<(RemoteFaultState, f64)> = events
+        .iter()
+        .filter_map(|event| match &event.kind {
+            EventKind::RemoteFault(fault) => {
+                assert!(fault.host == "beta" && fault.target.ends_with("/etcd0"), "{fault:?}");
+                assert!(fault.fault.starts_with('f') && fault.uncertainty_ns < 1_000_000_000, "{fault:?}");
+                Some((fault.state, event.t_s))
+            }
+            _ => None,
+        })
+        .collect();
+    println!("{told:?}");
+    let states: Vec<RemoteFaultState> = told.iter().map(|(state, _)| *state).collect();
+    let expected = [RemoteFaultState::Commanded, RemoteFaultState::Effective, RemoteFaultState::Cleared];
+    assert_eq!(states, expected, "{events:#?}");
+    for ((_, t_s), meant) in told.iter().zip([2.0, 2.0, 4.0]) {
+        assert!((t_s - meant).abs() < 0.5, "{told:?}");
+    }
+    assert_eq!(faults(machines.beta()), Vec::<Value>::new());
+
+    let refused = on_alpha(&format!("{words} --also-on beta=nobody"));
+    let (code, line) = failure(&refused);
+    assert!(code == 3 && line.starts_with("beta: "), "{line}");
 }
 
 async fn manager(socket: &Path) -> ManagerProxy<'static> {

@@ -3,6 +3,7 @@
 pub(crate) mod doctor;
 pub(crate) mod fault;
 pub(crate) mod lab;
+mod other_machines;
 pub(crate) mod plugin;
 pub(crate) mod results;
 pub(crate) mod run;

@@ -10,18 +10,19 @@ use faultd_api::{
     error::Error as BusError,
     names::BUS_NAME,
     proxy::{ManagerProxy, RunProxy},
-    run::{RunRequest, RunResult},
+    run::{RunProgress, RunRequest, RunResult},
 };
 use faultd_results::{
     folder::{self, FolderError, Run},
     metadata::Metadata,
     summary::Summary,
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use serde::Serialize;
+use tokio::sync::watch;
 use zbus::OwnedFd;
 
-use super::results::summary_text;
+use super::{other_machines::OtherMachines, results::summary_text};
 pub(crate) use crate::run_flags::RunArguments;
 use crate::{
     command_error::CommandError,
@@ -52,19 +53,28 @@ struct Kept {
 }
 
 pub(crate) async fn run(
-    arguments: RunArguments,
+    mut arguments: RunArguments,
     bus: &BusAddress,
     output: Format,
 ) -> Result<(), CommandError> {
-    make(&arguments.into_request()?, bus, output).await
+    arguments.check_other_machines()?;
+    let also_on = std::mem::take(&mut arguments.also_on);
+    let request = arguments.into_request()?;
+    let others = OtherMachines::connect(&also_on, &request).await?;
+    make(&request, &others, bus, output).await
 }
 
 /// Makes one run and prints what it left behind.
-pub(super) async fn make(request: &RunRequest, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
+pub(super) async fn make(
+    request: &RunRequest,
+    others: &OtherMachines,
+    bus: &BusAddress,
+    output: Format,
+) -> Result<(), CommandError> {
     let mut interrupts = Interrupts::catch()?;
     let manager = bus.connect().await?;
     let (outputs, descriptor) = OutputsDirectory::open(Path::new(OUTPUTS))?;
-    let ended = measure(&manager, request, descriptor, &mut interrupts, output).await;
+    let ended = measure(&manager, request, others, descriptor, &mut interrupts, output).await;
     outputs.remove_if_made_here_and_empty();
     finish(&ended?, &outputs, output)
 }
@@ -73,6 +83,7 @@ pub(super) async fn make(request: &RunRequest, bus: &BusAddress, output: Format)
 pub(super) async fn measure(
     manager: &ManagerProxy<'_>,
     request: &RunRequest,
+    others: &OtherMachines,
     outputs: OwnedFd,
     interrupts: &mut Interrupts,
     output: Format,
@@ -88,7 +99,7 @@ pub(super) async fn measure(
     };
     let run = started?;
     let (Some(command), Some(writer)) = (&request.command, writer) else {
-        return watch(&run, interrupts, output).await;
+        return watch_run(&run, others, interrupts, output).await;
     };
     let command = StartedCommand::start(&command.words, &writer);
     drop(writer);
@@ -101,7 +112,7 @@ pub(super) async fn measure(
             return Err(error);
         }
     };
-    let ended = watch(&run, interrupts, output).await;
+    let ended = watch_run(&run, others, interrupts, output).await;
     command.end().await;
     ended
 }
@@ -126,8 +137,9 @@ async fn start(
 
 /// Shows the run's progress until it has ended. The first Ctrl-C ends it early, the second only this
 /// process; the daemon then ends the run because its caller is gone.
-async fn watch(
+async fn watch_run(
     run: &RunProxy<'_>,
+    others: &OtherMachines,
     interrupts: &mut Interrupts,
     output: Format,
 ) -> Result<RunResult, CommandError> {
@@ -135,6 +147,8 @@ async fn watch(
     let mut seconds = run.receive_progress().await?;
     let mut end = std::pin::pin!(run.wait());
     let mut is_stopping = false;
+    let (begins, begins_told) = watch::channel(None);
+    let mut others = std::pin::pin!(others.play(run, begins_told).fuse());
     loop {
         tokio::select! {
             ended = &mut end => {
@@ -143,8 +157,11 @@ async fn watch(
             }
             Some(second) = seconds.next() => {
                 let progress = second.args().map_err(CommandError::from)?.progress;
-                display.show(&dictionary::decode(progress)?)?;
+                let progress: RunProgress = dictionary::decode(progress)?;
+                display.show(&progress)?;
+                begins.send_replace(progress.begins_ns);
             }
+            () = &mut others => {}
             () = interrupts.next() => {
                 display.clear();
                 if is_stopping {

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 /// One question for the time and its answer, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Sample {
+pub(super) struct Sample {
     /// On our clock, when it was asked.
-    pub(crate) asked_ns: u64,
+    pub(super) asked_ns: u64,
     /// On our clock, when the answer was here.
-    pub(crate) answered_ns: u64,
+    pub(super) answered_ns: u64,
     /// The answer.
-    pub(crate) there_ns: u64,
+    pub(super) there_ns: u64,
 }
 
 /// What is known of another clock.
@@ -29,7 +29,7 @@ pub(crate) struct ClockOffset {
 
 impl ClockOffset {
     /// By the answer that took the shortest time; nothing where there is none.
-    pub(crate) fn of(samples: &[Sample]) -> Option<Self> {
+    pub(super) fn of(samples: &[Sample]) -> Option<Self> {
         let round_trip = |sample: &Sample| sample.answered_ns.saturating_sub(sample.asked_ns);
         let best = samples.iter().min_by_key(|sample| round_trip(sample))?;
         let middle_ns = i128::from(best.asked_ns) + i128::from(round_trip(best) / 2);
@@ -39,6 +39,11 @@ impl ClockOffset {
     /// Our time on the other clock; times before its begin are its begin.
     pub(crate) fn there(&self, here_ns: u64) -> u64 {
         u64::try_from((i128::from(here_ns) + self.offset_ns).max(0)).unwrap_or(u64::MAX)
+    }
+
+    /// A time of the other clock on ours.
+    pub(crate) fn here(&self, there_ns: u64) -> u64 {
+        u64::try_from((i128::from(there_ns) - self.offset_ns).max(0)).unwrap_or(u64::MAX)
     }
 
     /// By how much a time that was converted can be wrong at most.
@@ -81,6 +86,7 @@ mod tests {
             ];
             let clock = ClockOffset::of(&samples).unwrap();
             assert_eq!(clock.there(5000 * MS), (5000 * MS).checked_add_signed(offset).unwrap());
+            assert_eq!(clock.here(clock.there(5000 * MS)), 5000 * MS);
             assert_eq!((clock.uncertainty_ns(), clock.round_trip()), (MS, Duration::from_millis(2)));
         }
         assert_eq!(ClockOffset::of(&[]), None);

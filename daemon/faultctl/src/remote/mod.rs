@@ -6,6 +6,7 @@
 //!     bridge: starts and ends it          stdio: authenticates, then carries bytes
 //! ```
 
+mod asking;
 mod bridge;
 mod clock;
 mod host;
@@ -14,12 +15,13 @@ mod stream;
 
 use zbus::{Connection, Guid, connection::Builder};
 
-use self::{bridge::Bridge, stream::BridgeStream};
 pub(crate) use self::{
-    clock::{ClockOffset, Sample, lead},
-    host::Host,
+    asking::{ask_for_the_time, now_ns},
+    clock::{ClockOffset, lead},
+    host::{Host, NotAHost},
     stdio::serve,
 };
+use self::{bridge::Bridge, stream::BridgeStream};
 use crate::{command_error::CommandError, connection::BusAddress};
 
 /// The daemon of another machine.

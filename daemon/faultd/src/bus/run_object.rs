@@ -10,10 +10,10 @@ use faultd_api::{
 };
 use zbus::{Connection, interface, message::Header, object_server::SignalEmitter};
 
-use super::{door::Door, errors::of_dictionary};
+use super::{desk::decode, door::Door, errors::of_dictionary};
 use crate::{
     policy::{Permits, Right},
-    run::RunHandle,
+    run::{NoteError, RunHandle},
 };
 
 pub(super) struct RunObject {
@@ -51,6 +51,20 @@ impl RunObject {
         self.door.admit(&header, &self.permits, Right::Administer).await?;
         self.run.stop(&format!("stopped by {caller}"));
         Ok(())
+    }
+
+    /// Adds to events.jsonl what became of a fault that the caller put on another machine for the same time; who has begun
+    /// the run may do that. Keys: monotonic_ns (t, on the clock of this host), uncertainty_ns (t), host (s), target (s),
+    /// fault (s, its id there), state (s: commanded, effective, cleared, failed), detail (s).
+    async fn note(&self, note: Dictionary, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        let caller = self.door.admit(&header, &self.permits, Right::Read).await?;
+        if caller.connection != self.owner {
+            return Err(Error::Denied("only who has begun a run adds to its events".to_owned()));
+        }
+        self.run.note(decode(note)?).map_err(|error| match error {
+            NoteError::Wrong(_) => Error::InvalidRequest(error.to_string()),
+            NoteError::TooMany | NoteError::Ended => Error::Failed(error.to_string()),
+        })
     }
 
     /// What the run is doing, once a second: phase, second, operations, errors, median latency,

@@ -10,6 +10,7 @@ pub mod host;
 pub mod injection;
 pub mod keys;
 pub mod load;
+mod notes;
 pub mod outputs;
 pub mod record;
 mod refusals;
@@ -25,12 +26,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use faultd_api::run::{RunProgress, RunRequest, RunResult};
+use faultd_api::run::{RemoteFaultNote, RunProgress, RunRequest, RunResult};
 use tokio::sync::watch;
 
+pub use self::notes::NoteError;
 use self::{
     command_load::{CommandLoadError, CommandOutput},
     experiment::{Experiment, Surroundings},
+    notes::Notes,
     outputs::OutputsError,
     spec::{RunSpec, RunSpecError},
 };
@@ -125,6 +128,7 @@ pub struct RunHandle {
     progress: watch::Receiver<RunProgress>,
     result: watch::Receiver<Option<RunResult>>,
     stop: Arc<watch::Sender<Option<String>>>,
+    notes: Notes,
 }
 
 impl RunHandle {
@@ -132,6 +136,14 @@ impl RunHandle {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<RunProgress> {
         self.progress.clone()
+    }
+
+    /// Adds to its events what its caller says of a fault on another machine.
+    ///
+    /// # Errors
+    /// When the note is out of bounds, or the run has ended.
+    pub fn note(&self, note: RemoteFaultNote) -> Result<(), NoteError> {
+        self.notes.take(note)
     }
 
     /// Ends it early; the first reason counts.
@@ -247,13 +259,19 @@ impl Runs {
         let (progress, progress_seen) = watch::channel(RunProgress::default());
         let (stop, stopped) = watch::channel(None);
         let (result, result_seen) = watch::channel(None);
-        let handle =
-            RunHandle { id: id.clone(), progress: progress_seen, result: result_seen, stop: Arc::new(stop) };
+        let (stop, notes) = (Arc::new(stop), Notes::default());
+        let handle = RunHandle {
+            id: id.clone(),
+            progress: progress_seen,
+            result: result_seen,
+            stop,
+            notes: notes.clone(),
+        };
         self.table().active.insert(id.clone(), handle.clone());
         let runs = self.clone();
         tokio::spawn(async move {
             tracing::info!(run = id, cluster, folder = experiment.folder_name(), "run begins");
-            let ended = experiment.conduct(progress, stopped).await;
+            let ended = experiment.conduct(progress, stopped, notes).await;
             tracing::info!(run = id, status = ended.status, error = ended.error, "run ended");
             runs.release(&id, &cluster);
             result.send_replace(Some(ended));

@@ -24,17 +24,14 @@ use crate::{
     commands::several::{Hosts, OnHost, host_table},
     interrupt::Interrupts,
     output::{Format, or_dash, say, wide_table},
-    remote::{ClockOffset, Sample, lead},
+    remote::{ClockOffset, ask_for_the_time, lead, now_ns},
 };
-
-/// How often each clock is asked: the shortest round trip counts.
-const QUESTIONS: usize = 8;
 
 /// A machine on which everything has been looked at and nothing been changed.
 struct Machine {
     host: String,
     manager: ManagerProxy<'static>,
-    /// Of the daemon's monotonic clock against the time since `Together::start`.
+    /// Of the daemon's monotonic clock against ours.
     clock: ClockOffset,
     plans: Vec<FaultPlan>,
     /// How long it took to look.
@@ -43,7 +40,6 @@ struct Machine {
 
 /// All of them.
 struct Together {
-    start: Instant,
     machines: Vec<Machine>,
 }
 
@@ -91,17 +87,13 @@ impl Together {
         request: &FaultRequest,
     ) -> Result<Self, CommandError> {
         let connected = hosts.connect().await?;
-        let start = Instant::now();
-        let look = async |(host, manager): (String, ManagerProxy<'static>)| match look(
-            &manager, arguments, request, start,
-        )
-        .await
-        {
-            Ok((clock, plans, looked)) => Ok(Machine { host, manager, clock, plans, looked }),
-            Err(error) => Err(CommandError::on_host(&host, error)),
+        let look = async |(host, manager): (String, ManagerProxy<'static>)| {
+            let looked_at = look(&manager, arguments, request).await;
+            let (clock, plans, looked) = looked_at.map_err(|error| CommandError::on_host(&host, error))?;
+            Ok(Machine { host, manager, clock, plans, looked })
         };
-        let machines = join_all(connected.into_iter().map(look)).await;
-        Ok(Self { start, machines: machines.into_iter().collect::<Result<_, _>>()? })
+        let machines: Vec<Result<Machine, CommandError>> = join_all(connected.into_iter().map(look)).await;
+        Ok(Self { machines: machines.into_iter().collect::<Result<_, _>>()? })
     }
 
     /// Begins; an interrupt meanwhile waits until it is known what there is to be removed.
@@ -123,7 +115,7 @@ impl Together {
     async fn begin(&self, request: &FaultRequest) -> Result<Begun, CommandError> {
         let round_trips = self.machines.iter().map(|machine| machine.clock.round_trip());
         let looked = self.machines.iter().map(|machine| machine.looked).max().unwrap_or_default();
-        let moment_ns = nanoseconds(self.start.elapsed() + lead(round_trips, looked));
+        let moment_ns = now_ns().saturating_add(nanoseconds(lead(round_trips, looked)));
         let each =
             self.machines.iter().flat_map(|machine| machine.plans.iter().map(move |plan| (machine, plan)));
         let begin =
@@ -231,7 +223,6 @@ async fn look(
     manager: &ManagerProxy<'_>,
     arguments: &AddArguments,
     request: &FaultRequest,
-    start: Instant,
 ) -> Result<(ClockOffset, Vec<FaultPlan>, Duration), CommandError> {
     let begin = Instant::now();
     let mut plans: Vec<FaultPlan> = Vec::new();
@@ -240,17 +231,7 @@ async fn look(
         plans.push(dictionary::decode(manager.plan_fault(dictionary::encode(&request)?).await?)?);
     }
     let looked = begin.elapsed();
-    Ok((ask_for_the_time(manager, start).await?, plans, looked))
-}
-
-async fn ask_for_the_time(manager: &ManagerProxy<'_>, start: Instant) -> Result<ClockOffset, CommandError> {
-    let mut samples = Vec::new();
-    for _ in 0..QUESTIONS {
-        let asked_ns = nanoseconds(start.elapsed());
-        let (there_ns, _time_of_day) = manager.clock().await?;
-        samples.push(Sample { asked_ns, answered_ns: nanoseconds(start.elapsed()), there_ns });
-    }
-    ClockOffset::of(&samples).ok_or_else(|| CommandError::CheckFailed("no clock was asked".to_owned()))
+    Ok((ask_for_the_time(manager).await?, plans, looked))
 }
 
 fn difference(one: u64, other: u64) -> Option<i64> {
