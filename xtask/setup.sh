@@ -87,6 +87,8 @@ want_for_test() {
     program curl curl
     program dbus-daemon dbus
     program busctl systemd
+    program ssh openssh-client
+    program sshd openssh-server
 }
 
 # Docker's newer plugin, or the older program of its own.

@@ -4,10 +4,10 @@
 
 use std::{
     fs,
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
-    thread::sleep,
     time::Duration,
 };
 
@@ -27,12 +27,15 @@ use faultd_testkit::{
     daemon_under_test::DaemonUnderTest,
     hosts::Host,
     measure::EchoServer,
+    skip,
 };
 use rustix::process::Signal;
 use serde_json::Value;
 use zbus::connection::Builder;
 
 const FAULTD: &str = env!("CARGO_BIN_EXE_faultd");
+/// It starts itself again, and wants to know where it is.
+const SSHD: &str = "/usr/sbin/sshd";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Two begins are together within that, on a busy machine too.
 const TOGETHER_NS: u64 = 50_000_000;
@@ -70,13 +73,13 @@ impl Machines {
         let script = format!(
             "#!/bin/sh\n\
              while [ \"$1\" != -- ]; do shift; done\n\
-             host=$2; shift 2\n\
+             there=$2; host=${{2#*@}}; shift 2\n\
              case $host in\n\
              alpha) bus={} ;;\n\
              beta) bus={} ;;\n\
              empty) bus=/nowhere/bus ;;\n\
              talks) echo 'a line that is no D-Bus'; exit 0 ;;\n\
-             *) echo 'a banner' >&2; echo \"ssh: connect to host $host: No route to host\" >&2; exit 255 ;;\n\
+             *) echo 'a banner' >&2; echo \"ssh: connect to host $there: No route to host\" >&2; exit 255 ;;\n\
              esac\n\
              FAULTD_BUS=unix:path=$bus exec \"$@\"\n",
             socket(&alpha),
@@ -120,6 +123,68 @@ impl Machines {
     }
 }
 
+/// A real `sshd` on loopback, with keys of its own for whoever runs the test.
+struct SshServer {
+    directory: PathBuf,
+    process: Running,
+    made_run_directory: bool,
+}
+
+impl SshServer {
+    /// Where it keeps nothing, and starts only if it is there.
+    const RUN_DIRECTORY: &str = "/run/sshd";
+
+    fn start(directory: PathBuf) -> Self {
+        fs::create_dir(&directory).expect("a directory for keys");
+        let file = |name: &str| directory.join(name).display().to_string();
+        for key in ["host_key", "user_key"] {
+            let mut keygen = command("ssh-keygen");
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f", &file(key)]);
+            run(keygen, PATIENCE).succeeded();
+        }
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let configuration = format!(
+            "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\n\
+             StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n",
+            file("host_key"),
+            file("user_key.pub")
+        );
+        fs::write(file("sshd.conf"), configuration).expect("a configuration");
+        let client = format!(
+            "Host there\nHostName 127.0.0.1\nPort {port}\nHost *\nIdentityFile {}\nIdentitiesOnly yes\n\
+             StrictHostKeyChecking no\nUserKnownHostsFile /dev/null\nBatchMode yes\nLogLevel ERROR\n",
+            file("user_key")
+        );
+        fs::write(file("ssh.conf"), client).expect("a configuration");
+        let login = format!("#!/bin/sh\nexec ssh -F {} \"$@\"\n", file("ssh.conf"));
+        fs::write(file("login"), login).expect("a script");
+        fs::set_permissions(file("login"), fs::Permissions::from_mode(0o755)).expect("a program");
+        let made_run_directory = fs::create_dir(Self::RUN_DIRECTORY).is_ok();
+        let mut sshd = command(SSHD);
+        sshd.args(["-D", "-e", "-f", &file("sshd.conf")]);
+        let process = Running::start(sshd);
+        let listens = wait_until(PATIENCE, || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        assert!(listens, "sshd does not listen: {}", process.stderr());
+        Self { directory, process, made_run_directory }
+    }
+}
+
+impl Drop for SshServer {
+    fn drop(&mut self) {
+        self.process.signal(Signal::TERM);
+        self.process.ends_within(PATIENCE);
+        if self.made_run_directory {
+            let _ = fs::remove_dir(Self::RUN_DIRECTORY);
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "tests start processes")]
+fn command(program: &str) -> Command {
+    Command::new(program)
+}
+
 fn faults(daemon: &DaemonUnderTest) -> Vec<Value> {
     let faults = daemon.faultctl("-o json fault ls").json();
     faults["faults"].as_array().expect("faults").clone()
@@ -136,13 +201,13 @@ fn failure(answer: &Answer) -> (i32, &str) {
 fn verbs_say_of_another_machine_what_they_say_there() {
     let machines = Machines::one();
     let lab = machines.alpha.lab_up();
-    for words in ["-o json target ls", "-o json plugin ls", "-o json plugin inspect etcd-kv", "fault ls"] {
+    for words in ["-o json lab status", "-o json plugin ls", "-o json plugin inspect etcd-kv", "fault ls"] {
         let there = machines.alpha.faultctl(words).succeeded();
         let here = machines.faultctl(&format!("-H ann@alpha:22 {words}")).succeeded();
         assert_eq!(here.stdout, there.stdout, "{words}");
     }
-    let status = machines.faultctl("-o json lab status --host alpha").json();
-    assert_eq!(status["labs"][0]["name"], lab.as_str());
+    let targets = machines.faultctl("-o json target ls --host alpha").json();
+    assert!(targets.to_string().contains(&format!("{lab}/etcd0")), "{targets}");
     assert!(machines.faultctl("-o json doctor -H alpha").json()["checks"].is_array());
 
     let added = machines.faultctl("-H alpha -o json fault add etcd0 --loss 10% --detach").json();
@@ -310,6 +375,42 @@ fn faults_that_are_held_on_two_machines_end_together() {
 }
 
 #[test]
+fn a_real_ssh_carries_it_all() {
+    let name = "a_real_ssh_carries_it_all";
+    if !Path::new(SSHD).exists() || !Path::new("/usr/bin/ssh").exists() {
+        return skip(name, "there is no OpenSSH: Debian's openssh-server and openssh-client");
+    }
+    let machines = Machines::one();
+    machines.alpha.lab_up();
+    let server = SshServer::start(machines.alpha.directory().join("ssh"));
+    let over_ssh = |words: &str| {
+        let mut command = machines.command(words);
+        let bus = format!("FAULTD_BUS=unix:path={}", machines.alpha.socket().display());
+        let faultctl = command.get_program().display().to_string();
+        command.env("FAULTD_SSH", server.directory.join("login"));
+        command.env("FAULTD_REMOTE_FAULTCTL", format!("{bus} {faultctl}"));
+        command
+    };
+    let targets = run(over_ssh("-H root@there -o json target ls"), PATIENCE).json();
+    assert!(targets.to_string().contains("/etcd0"), "{targets}");
+    // The bus that a flag names travels, where no environment says it.
+    let mut named =
+        over_ssh(&format!("-H there --bus unix:path={} fault ls", machines.alpha.socket().display()));
+    named.env("FAULTD_REMOTE_FAULTCTL", over_ssh("").get_program());
+    run(named, PATIENCE).succeeded();
+
+    let mut held = Running::start(over_ssh("-H root@there fault add etcd0 --loss 1%"));
+    assert!(wait_until(PATIENCE, || held.stderr().contains("until Ctrl-C")), "{}", held.stderr());
+    assert_eq!(faults(&machines.alpha).len(), 1);
+    held.signal(Signal::KILL);
+    assert!(wait_until(PATIENCE, || faults(&machines.alpha).is_empty()), "the fault outlives its caller");
+
+    let refused = run(over_ssh("-H there:1 doctor"), PATIENCE);
+    let (code, line) = failure(&refused);
+    assert!(code == 4 && line.contains("Connection refused"), "{refused:#?}");
+}
+
+#[test]
 fn a_run_has_its_fault_on_another_machine_too_and_notes_what_became_of_it() {
     let machines = Machines::one_and_another();
     let lab = machines.alpha.lab_up();
@@ -402,7 +503,7 @@ async fn a_fault_begins_at_its_time_and_not_for_a_caller_that_has_gone() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     connection.close().await.expect("the end of a connection");
     assert!(waiting.await.expect("the caller").is_err());
-    sleep(Duration::from_millis(2500));
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     assert!(one.list_faults().await.expect("faults").is_empty(), "a fault began for nobody");
     tokio::task::spawn_blocking(move || drop(daemon)).await.expect("the end of a daemon");
 }
