@@ -45,7 +45,8 @@ pub(crate) struct Cli {
         help_heading = "Global options",
         env = "FAULTD_HOST",
         value_name = "HOST",
-        value_delimiter = ','
+        value_delimiter = ',',
+        allow_hyphen_values = true
     )]
     pub(crate) hosts: Vec<Host>,
     /// Whether `--bus` was given, and not said by the environment, which is about this machine.
@@ -213,6 +214,6 @@ mod tests {
         assert_eq!(hosts, ["ann@a:22", "b", "c"]);
         assert!(cli.bus_is_given);
         assert!(!parse(words("faultctl doctor -H a")).unwrap().bus_is_given);
-        assert!(complaint("-H -oProxyCommand=x doctor").starts_with("-H: '-oProxyCommand=x' is no host"));
+        assert!(complaint("-H -oProxyCommand=x doctor").starts_with("--host: '-oProxyCommand=x' is no host"));
     }
 }
