@@ -8,7 +8,8 @@ ifndef V
 export CARGO_TERM_QUIET := true
 endif
 
-.PHONY: help demo demo-docker demo-cassandra cassandra test test-cassandra test-javascript bench fuzz build guests check clean
+.PHONY: help demo demo-docker demo-cassandra cassandra test test-cassandra test-javascript bench fuzz torture build guests check clean
+.PHONY: deb tarball
 .PHONY: setup-demo setup-docker setup-test setup-fuzz setup-cassandra
 .NOTPARALLEL:
 
@@ -22,7 +23,9 @@ help:
 	@echo 'make test-javascript  build a schedule in JavaScript and compare it with the one in Rust (root or sudo)'
 	@echo 'make bench   measure the datapath on this kernel and a second one, and plugins, into target/bench/ (root or sudo)'
 	@echo 'make fuzz    let every fuzz target run for 20 s (SECONDS=N for longer)'
+	@echo 'make torture  kill, stop, flood and soak the daemon for about an hour and a half (MINUTES=N of soak) (root or sudo)'
 	@echo 'make build   eBPF programs, plugins, daemon and command line, into target/'
+	@echo 'make deb     a Debian package, make tarball one for everybody else, into target/packages/'
 	@echo 'make check   format, lints, licences, tidiness'
 	@echo 'make clean   remove everything that was built, the linker excepted'
 
@@ -60,8 +63,17 @@ bench: setup-test guests
 fuzz: setup-fuzz
 	@$(step) --last 'fuzzing' cargo xtask fuzz $(SECONDS)
 
+torture: setup-test guests
+	@$(step) --last 'torturing the daemon' cargo xtask torture $(MINUTES)
+
 build: guests
 	@$(step) 'building faultd and faultctl' cargo build --release --package faultd --package faultctl
+
+deb: setup-demo build
+	@$(step) --last 'packing a Debian package' cargo xtask deb
+
+tarball: setup-demo build
+	@$(step) --last 'packing a tarball' cargo xtask tarball
 
 # What runs inside others: in the kernel, and in the daemon's plugin host.
 guests:

@@ -89,6 +89,10 @@ want_for_test() {
     program busctl systemd
     program ssh openssh-client
     program sshd openssh-server
+    packages python3-jeepney
+    program systemd-analyze systemd
+    program xmllint libxml2-utils
+    program setpriv util-linux
 }
 
 # Docker's newer plugin, or the older program of its own.

@@ -14,7 +14,7 @@ use crate::test_program::{self, TestProgram};
 use crate::{check, command, uml};
 
 /// Names the file that tests which skip themselves write a line to.
-const SKIPS: &str = "FAULTD_TEST_SKIPS";
+pub(crate) const SKIPS: &str = "FAULTD_TEST_SKIPS";
 /// So many failed tests of a program are run once more. A machine that stood still spoils the measurement of one
 /// or two; when more fail, it is not the machine.
 const MOST_RUN_AGAIN: usize = 3;
@@ -171,7 +171,7 @@ fn in_second_kernel(tally: &mut Tally, programs: &[TestProgram], skips: &Path) -
 }
 
 /// Gives a suite an empty file for the tests that skip themselves, and returns what they wrote.
-fn skips_of(name: &str, suite: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
+pub(crate) fn skips_of(name: &str, suite: impl FnOnce(&Path) -> Result<()>) -> Result<String> {
     let file = command::root().join(name);
     fs::write(&file, "").with_context(|| format!("cannot write {}", file.display()))?;
     suite(&file)?;
@@ -187,7 +187,7 @@ fn cargo_test() -> Command {
 }
 
 /// A call as root, whoever runs xtask.
-fn as_root(words: &[String]) -> Result<Command> {
+pub(crate) fn as_root(words: &[String]) -> Result<Command> {
     let (program, arguments) = words.split_first().context("there is nothing to call")?;
     let is_root = command::user()? == 0;
     let mut command = command::program(if is_root { program } else { "sudo" });
@@ -199,7 +199,7 @@ fn as_root(words: &[String]) -> Result<Command> {
 }
 
 /// Runs a test program, or a cargo that runs some, passes the output on, and counts.
-fn count(tally: &mut Tally, name: &str, command: &mut Command) -> Result<()> {
+pub(crate) fn count(tally: &mut Tally, name: &str, command: &mut Command) -> Result<()> {
     let failed_before = tally.failed();
     let status = pass_on(name, command, &mut |line| tally.read(line))?;
     if !status.success() && tally.failed() == failed_before {

@@ -11,13 +11,14 @@ use faultd_api::error::exit;
 
 use crate::{
     commands::{
-        fault::FaultVerb, lab::LabVerb, plugin::PluginVerb, results::ResultsVerb, run::RunArguments,
-        search::SearchArguments, target::TargetVerb,
+        completions, completions::Shell, doctor, documents, documents::DocumentsArguments, fault::FaultVerb,
+        lab::LabVerb, plugin::PluginVerb, results::ResultsVerb, run, run::RunArguments, runs::RunsVerb,
+        schema, search, search::SearchArguments, target::TargetVerb,
     },
     connection::BusAddress,
     experiment_file::with_file,
     output::{self, Format},
-    remote::Host,
+    remote::{self, Host},
 };
 
 /// Makes containers and other hosts slow or lossy while a workload runs, and shows what that did.
@@ -59,7 +60,9 @@ pub(crate) struct Cli {
 /// What a command is about.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Noun {
-    /// What this kernel and host can do, which backend is used for what, and what is left over.
+    /// What this kernel and host can do, which backend is used for what, and what is left over; what is wrong, with a
+    /// fix for each.
+    #[command(after_help = doctor::EXAMPLES)]
     Doctor,
     /// What a fault can be applied to.
     #[command(subcommand)]
@@ -71,9 +74,13 @@ pub(crate) enum Noun {
     #[command(subcommand)]
     Lab(LabVerb),
     /// One measured experiment: warm-up, baseline, injection, recovery.
-    #[command(args_override_self = true)]
+    #[command(args_override_self = true, after_help = run::EXAMPLES)]
     Run(Box<RunArguments>),
+    /// Runs that go on, and those that ended last.
+    #[command(subcommand)]
+    Runs(RunsVerb),
     /// Finds the severities at which throughput is degraded by 10 % and by 50 %.
+    #[command(after_help = search::EXAMPLES)]
     Search(Box<SearchArguments>),
     /// What runs left behind.
     #[command(subcommand)]
@@ -81,9 +88,31 @@ pub(crate) enum Noun {
     /// Schedules and drivers: what there is, and making your own.
     #[command(subcommand)]
     Plugin(PluginVerb),
+    /// Completes words of faultctl in a shell: prints what that shell has to read.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// What `-o json` prints, as JSON Schema: the names of all schemas, or one of them.
+    #[command(after_help = schema::EXAMPLES)]
+    Schema {
+        /// The name, as in "schema": "faultd/v1/NAME".
+        name: Option<String>,
+    },
+    /// Writes man pages and completions, for packages.
+    #[command(hide = true, after_help = documents::EXAMPLES)]
+    Documents(DocumentsArguments),
     /// Carries D-Bus between stdin and stdout and the daemon: the other end of `-H`.
-    #[command(hide = true)]
+    #[command(hide = true, after_help = remote::BRIDGE_EXAMPLES)]
     StdioBridge,
+}
+
+impl Noun {
+    /// Whether no daemon is needed, of whichever machine.
+    pub(crate) const fn asks_nobody(&self) -> bool {
+        matches!(self, Self::Completions { .. } | Self::Schema { .. } | Self::Documents(_))
+    }
 }
 
 /// Reads the command line of this process.

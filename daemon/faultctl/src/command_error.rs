@@ -58,7 +58,7 @@ pub(crate) enum CommandError {
     #[error("the daemon's answer is not understood ({0}); use faultctl and faultd of the same version")]
     Answer(#[from] DictionaryError),
     /// A file or directory of the caller.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {source}; {}", next_step(source))]
     File {
         /// What was tried, such as `read ./cluster.toml`.
         action: String,
@@ -71,6 +71,14 @@ pub(crate) enum CommandError {
     /// The run ended by itself, and badly.
     #[error("the run failed: {0}")]
     RunFailed(String),
+    /// One of its stop conditions held.
+    #[error("the run was stopped by {reason}; what was measured is in {folder}")]
+    Stopped {
+        /// The condition, and what was measured.
+        reason: String,
+        /// The run's folder.
+        folder: String,
+    },
     /// The host lacks what is needed, or is not clean.
     #[error("{0}")]
     CheckFailed(String),
@@ -78,7 +86,7 @@ pub(crate) enum CommandError {
     #[error("interrupted")]
     Interrupted,
     /// Standard output is gone.
-    #[error("cannot write to stdout: {0}")]
+    #[error("cannot write to stdout: {reason}; {step}", reason = .0, step = next_step(.0))]
     Stdout(#[source] io::Error),
 }
 
@@ -103,6 +111,12 @@ impl CommandError {
         }
     }
 
+    /// Whether nobody was there who could have answered.
+    pub(crate) fn means_no_daemon(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::Forbidden { .. })
+            || self.exit_code() == exit::NO_DAEMON
+    }
+
     fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => exit::USAGE,
@@ -112,7 +126,7 @@ impl CommandError {
             Self::Forbidden { .. } => exit::DENIED,
             Self::Remote { code, .. } => *code,
             Self::OnHost { source, .. } => source.exit_code(),
-            Self::CheckFailed(_) => exit::CHECK_FAILED,
+            Self::CheckFailed(_) | Self::Stopped { .. } => exit::CHECK_FAILED,
             Self::Interrupted => exit::INTERRUPTED,
             Self::File { source, .. } | Self::Folder(FolderError::Read { source, .. }) => {
                 file_exit_code(source)
@@ -133,6 +147,21 @@ fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// What a person can do about a file that cannot be used.
+fn next_step(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "see whether the name is right",
+        io::ErrorKind::PermissionDenied => "see whose it is ('ls -l'), or call faultctl with sudo",
+        io::ErrorKind::AlreadyExists => "take it away, or give another name",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room there",
+        io::ErrorKind::ReadOnlyFilesystem => "call faultctl in a directory that can be written to",
+        io::ErrorKind::IsADirectory | io::ErrorKind::NotADirectory => {
+            "see whether it is a file or a directory"
+        }
+        _ => "see what it is, and try again",
+    }
+}
+
 fn file_exit_code(error: &io::Error) -> u8 {
     match error.kind() {
         io::ErrorKind::NotFound => exit::NOT_FOUND,
@@ -147,7 +176,31 @@ fn bus_message(error: &BusError) -> String {
         BusError::ZBus(zbus::Error::InputOutput(reason)) => {
             format!("the connection to faultd broke: {reason}; see whether it still runs")
         }
+        BusError::ZBus(zbus::Error::FDO(said)) => said_by_the_bus(said),
+        BusError::ZBus(other) => {
+            format!("the call failed: {other}; see whether faultctl and faultd are of the same version")
+        }
         other => other.message(),
+    }
+}
+
+/// What a bus itself says, with what to do.
+fn said_by_the_bus(said: &fdo::Error) -> String {
+    match said {
+        fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => {
+            "no faultd is on the system bus; start it with 'sudo systemctl start faultd', or leave --bus out"
+                .to_owned()
+        }
+        fdo::Error::AccessDenied(reason) => {
+            format!("the bus does not let you do that: {reason}; call faultctl with sudo")
+        }
+        fdo::Error::UnknownMethod(_) | fdo::Error::UnknownInterface(_) | fdo::Error::UnknownObject(_) => {
+            "the daemon does not know this command; use faultctl and faultd of the same version".to_owned()
+        }
+        fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) => {
+            "faultd does not answer; see what it does with 'journalctl -u faultd', or restart it".to_owned()
+        }
+        other => format!("the bus says: {other}; see 'journalctl -u faultd'"),
     }
 }
 
@@ -174,6 +227,38 @@ mod tests {
         assert_eq!(said(fdo::Error::ServiceUnknown("nobody".into())), exit::NO_DAEMON);
         assert_eq!(said(fdo::Error::AccessDenied("policy".into())), exit::DENIED);
         assert_eq!(said(fdo::Error::UnknownMethod("old".into())), exit::FAILED);
+    }
+
+    /// What people meet most, as they see it.
+    #[test]
+    fn each_message_is_one_line_with_the_next_step() {
+        let bus = |error: fdo::Error| CommandError::from(zbus::Error::FDO(Box::new(error)));
+        let file = |kind: io::ErrorKind| CommandError::File { action: "read x".into(), source: kind.into() };
+        let io = || std::sync::Arc::new(io::Error::from(io::ErrorKind::BrokenPipe));
+        let cases = [
+            (
+                CommandError::Unreachable { address: "/run/faultd/bus".into(), reason: "no socket".into() },
+                "start it with 'sudo faultd'",
+            ),
+            (CommandError::Forbidden { address: "/run/faultd/bus".into() }, "call faultctl with sudo"),
+            (CommandError::Answer(DictionaryError::UnknownType("x".into())), "of the same version"),
+            (file(io::ErrorKind::NotFound), "see whether the name is right"),
+            (file(io::ErrorKind::PermissionDenied), "or call faultctl with sudo"),
+            (file(io::ErrorKind::StorageFull), "make room there"),
+            (file(io::ErrorKind::Other), "try again"),
+            (CommandError::Stdout(io::ErrorKind::StorageFull.into()), "make room there"),
+            (bus(fdo::Error::ServiceUnknown("nobody".into())), "sudo systemctl start faultd"),
+            (bus(fdo::Error::AccessDenied("policy".into())), "call faultctl with sudo"),
+            (bus(fdo::Error::UnknownMethod("old".into())), "of the same version"),
+            (bus(fdo::Error::NoReply("late".into())), "journalctl -u faultd"),
+            (bus(fdo::Error::Failed("odd".into())), "journalctl -u faultd"),
+            (CommandError::from(zbus::Error::InputOutput(io())), "see whether it still runs"),
+            (CommandError::from(zbus::Error::InvalidReply), "of the same version"),
+        ];
+        for (error, next) in cases {
+            let line = one_line(&error.to_string());
+            assert!(line.contains(next) && line.lines().count() == 1, "{line}");
+        }
     }
 
     #[test]

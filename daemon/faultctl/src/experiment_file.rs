@@ -1,6 +1,6 @@
 //! Experiment files: the flags of `faultctl run` written down, so that a case of a paper is a file.
 //!
-//! A key is a flag without its dashes; what the command line says itself goes before. `command` is the load command.
+//! A key is a flag without its dashes, those within it being lines below if one likes; what the command line says itself goes before. `command` is the load command.
 
 use std::{fs, path::Path};
 
@@ -55,6 +55,7 @@ fn flags_of(text: &str) -> Result<Flags, String> {
 }
 
 fn words_of(key: &str, value: &Value) -> Result<Vec<String>, String> {
+    let key = &key.replace('_', "-");
     Ok(match value {
         Value::Boolean(true) => vec![format!("--{key}")],
         Value::Boolean(false) => Vec::new(),
@@ -96,6 +97,7 @@ mod tests {
             arrivals = 99.5
             keep-data = true
             containers = ["a", "b"]
+            stop_if = ["errors>5", "throughput<20% for 10s"]
             command = ["wrk", "-d", "60"]
             [driver-set]
             serializable = "true"
@@ -110,6 +112,8 @@ mod tests {
             "--delay=100ms",
             "--driver-set=serializable=true",
             "--keep-data",
+            "--stop-if=errors>5",
+            "--stop-if=throughput<20% for 10s",
         ];
         let mut sorted = flags.words.clone();
         sorted.sort();

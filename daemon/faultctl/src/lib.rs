@@ -13,6 +13,8 @@ mod command_error;
 mod commands;
 mod connection;
 mod dry_run_text;
+#[cfg(test)]
+mod examples_tests;
 mod experiment_file;
 mod fault_files;
 mod fault_flags;
@@ -32,6 +34,7 @@ mod remote;
 mod run_flags;
 mod search_flags;
 mod setup_flags;
+mod stop_flags;
 
 use std::process::ExitCode;
 

@@ -33,7 +33,7 @@ impl StartedCommand {
     #[expect(clippy::disallowed_methods, reason = "the user's own load command")]
     pub(crate) fn start(words: &[String], output: &PipeWriter) -> Result<Self, CommandError> {
         let Some((program, arguments)) = words.split_first() else {
-            return Err(CommandError::Usage("the load command is empty".to_owned()));
+            return Err(CommandError::Usage("the load command is empty: name a program after --".to_owned()));
         };
         let mut command = Command::new(program);
         // A group of its own, so that all of it can be ended, and Ctrl-C ends the run first.

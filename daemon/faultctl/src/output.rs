@@ -24,7 +24,7 @@ pub(crate) enum Format {
 }
 
 /// What the schema names of all documents begin with.
-const SCHEMA_PREFIX: &str = "faultd/v1/";
+pub(crate) const SCHEMA_PREFIX: &str = "faultd/v1/";
 
 #[derive(Serialize)]
 struct Document<'a, T> {
@@ -62,7 +62,7 @@ impl Format {
         values: &[T],
         table: impl FnOnce(&[T]) -> String,
     ) -> Result<(), CommandError> {
-        let plural = format!("{kind}s");
+        let plural = plural(kind);
         match self {
             Self::Table if values.is_empty() => {
                 say(&format!("no {plural}"));
@@ -87,6 +87,14 @@ impl Format {
             return Ok(());
         }
         self.one(kind, &Map::from_iter([(field.to_owned(), value)]), |_| String::new())
+    }
+}
+
+/// What many of a kind are called.
+pub(crate) fn plural(kind: &str) -> String {
+    match kind {
+        "run-status" => "runs".to_owned(),
+        kind => format!("{kind}s"),
     }
 }
 

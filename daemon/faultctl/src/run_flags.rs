@@ -35,6 +35,15 @@ pub(crate) struct RunArguments {
     /// The plugin that says when faults hold [default: window].
     #[arg(long)]
     schedule: Option<String>,
+    /// Says what would be done and to whom, and whether the policy allows it, and changes nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Waits until the run has ended; it ends with this command [default].
+    #[arg(long, overrides_with = "no_wait")]
+    wait: bool,
+    /// Returns as soon as the run has begun, which goes on by itself; `runs` shows and ends it.
+    #[arg(long, overrides_with = "wait", conflicts_with = "command")]
+    pub(crate) no_wait: bool,
     /// Which load generator the load command is [default: as its words say].
     #[arg(long, value_name = "NAME", requires = "command")]
     tool: Option<String>,
@@ -124,6 +133,12 @@ impl RunArguments {
         if self.schedule.as_ref().is_some_and(|schedule| *schedule != default_schedule()) {
             return wrong("only the schedule 'window' says beforehand when the fault holds");
         }
+        if self.no_wait {
+            return wrong("faults on other machines end with this command: leave --no-wait out");
+        }
+        if self.setup.stop.leave_a_run_without_fault() {
+            return wrong("a condition ends them only with the run: give --stop-at-once to --stop-if");
+        }
         if self.setup.warm_up() + self.inject_at.unwrap_or(Duration::ZERO) < HEARD_BEFORE {
             return wrong(
                 "the fault begins too soon to tell others: give --warm-up or --inject-at 2s or more",
@@ -208,6 +223,10 @@ mod tests {
             schedule_settings: [("period", "2s"), ("duty", "50%")].map(|(k, v)| (k.into(), v.into())).into(),
             driver_settings: [("serializable".into(), "true".into())].into(),
             keep_data: true,
+            detach: false,
+            stop_if: Vec::new(),
+            stop_at_once: false,
+            prometheus: None,
         };
         assert_eq!(request(words).unwrap(), expected);
     }
@@ -273,15 +292,33 @@ mod tests {
         for (words, expected) in [
             ("web1=x --schedule danger-zone", "only the schedule 'window'"),
             ("web1=x --warm-up 1s", "too soon"),
+            ("web1=x --no-wait", "leave --no-wait out"),
+            ("web1=x --stop-if errors>1", "give --stop-at-once"),
         ] {
             let refused = of(words).unwrap_err().to_string();
             assert!(refused.starts_with("--also-on: ") && refused.contains(expected), "{refused}");
         }
         assert!(of("web1=x --warm-up 0s --inject-at 2s").is_ok());
+        assert!(of("web1=x --stop-if errors>1 --stop-at-once").is_ok());
         assert_eq!(parse_also_on("a=b=c").unwrap().target, "b=c");
         for wrong in ["web1", "web1=", "-x=y", "=y"] {
             assert!(parse_also_on(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_run_is_waited_for_unless_it_is_said_otherwise_last() {
+        let no_wait = |words: &str| {
+            let words = ["faultctl", "run", "--cluster", "etcd"].into_iter().chain(words.split_whitespace());
+            match Cli::try_parse_from(words).unwrap().noun {
+                Noun::Run(arguments) => arguments.no_wait,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert!(no_wait("--no-wait") && no_wait("--wait --no-wait"));
+        assert!(!no_wait("--wait") && !no_wait("--no-wait --wait") && !no_wait("--duration 5s"));
+        let words = ["faultctl", "run", "--no-wait", "--cluster", "etcd", "--", "wrk"];
+        assert!(Cli::try_parse_from(words).is_err(), "its load ends with this command");
     }
 
     #[test]

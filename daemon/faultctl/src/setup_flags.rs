@@ -17,6 +17,7 @@ use crate::{
     command_error::CommandError,
     fault_flags::FaultFlags,
     flag_values::{parse_arrivals, parse_count, parse_duration_or_zero, parse_setting, parse_word},
+    stop_flags::StopFlags,
 };
 
 /// Cluster, target, fault and load.
@@ -75,6 +76,8 @@ pub(crate) struct SetupFlags {
     /// Leaves what the run wrote in the cluster.
     #[arg(long)]
     keep_data: bool,
+    #[command(flatten)]
+    pub(crate) stop: StopFlags,
     /// A setting of the cluster's driver; may be given several times.
     #[arg(long = "driver-set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     driver_settings: Vec<(String, String)>,
@@ -115,7 +118,7 @@ impl SetupFlags {
         self.check_target_and_fault()?;
         let label = self.label()?;
         let cluster = self.cluster.named()?;
-        Ok(RunRequest {
+        Ok(self.stop.add_to(RunRequest {
             cluster: cluster.name,
             containers: cluster.containers,
             label: label.as_str().to_owned(),
@@ -146,7 +149,11 @@ impl SetupFlags {
             schedule_settings: [].into(),
             driver_settings: self.driver_settings.into_iter().collect(),
             keep_data: self.keep_data,
-        })
+            detach: false,
+            stop_if: Vec::new(),
+            stop_at_once: false,
+            prometheus: None,
+        }))
     }
 
     fn label(&self) -> Result<Label, CommandError> {

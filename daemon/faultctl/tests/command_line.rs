@@ -11,7 +11,7 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
-use fake_daemon::{FOLDER, FakeDaemon};
+use fake_daemon::{FOLDER, FakeDaemon, canned::REASON};
 use rustix::{
     process::{Pid, Signal, kill_process},
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -79,6 +79,10 @@ async fn doctor_prints_tables_for_people_and_one_document_for_programs() {
     let document = json(&call(&daemon, "-o json doctor"));
     assert_eq!(document["schema"], "faultd/v1/doctor");
     assert_eq!(document["checks"][0]["name"], "tcx");
+    assert!(
+        text.ends_with("problems:\nwarning: there is no fq\n  fix: call 'sudo modprobe sch_fq'\n"),
+        "{text}"
+    );
     assert_eq!(stdout(&call(&daemon, "-o jsonl doctor")).lines().count(), 1);
 }
 
@@ -108,6 +112,19 @@ async fn each_error_has_its_exit_code_and_one_line() {
         ("fault add web --delay -1ms", 2, "--delay: '-1ms' is too short: it must be more than zero"),
         ("fault add nobody --delay 1ms --for 1s", 3, "no target 'nobody'; see 'faultctl target ls'"),
         ("fault rm f7", 3, "no fault 'f7'"),
+        ("runs stop r7", 3, "no run has the id 'r7'; see 'faultctl runs ls'"),
+        (
+            "run --cluster other --dry-run",
+            3,
+            "no cluster is named 'other'; bring one up with 'faultctl lab up workloads/etcd', or see 'faultctl lab status'",
+        ),
+        (
+            "run --cluster etcd --target etcd9 --delay 1ms --dry-run",
+            3,
+            "the cluster has no etcd9: its members are etcd0 (leader)",
+        ),
+        ("fault add forbidden --delay 1ms --dry-run", 5, "only root may add faults"),
+        ("schema nothing", 3, "no schema is called 'nothing'; see 'faultctl schema'"),
         ("lab down other", 3, "no lab 'other' is up; up: etcd"),
         ("run --cluster other", 3, "no cluster 'other'; see 'faultctl lab status'"),
         ("fault add forbidden --delay 1ms --for 1s", 5, "only root may add faults"),
@@ -122,11 +139,28 @@ async fn each_error_has_its_exit_code_and_one_line() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_daemon_the_socket_and_what_to_do_are_named() {
     let daemon = FakeDaemon::start("none");
-    let (code, line) = failure(&call(&daemon, "--bus unix:path=/nowhere/bus doctor"));
+    let (code, line) = failure(&call(&daemon, "--bus unix:path=/nowhere/bus fault ls"));
     assert_eq!(code, 4);
     let expected = "faultctl: cannot reach faultd at /nowhere/bus: No such file or directory (os error 2); \
         start it with 'sudo faultd' or name its socket with --bus";
     assert_eq!(line, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_daemon_the_doctor_says_what_it_can_find_itself() {
+    let daemon = FakeDaemon::start("alone");
+    let output = call(&daemon, "--bus unix:path=/nowhere/bus -o json doctor");
+    assert_eq!(output.status.code(), Some(4), "{output:?}");
+    let document = json(&output);
+    let problem = &document["problems"][0];
+    assert_eq!(
+        (&document["schema"], &problem["severity"]),
+        (&"faultd/v1/doctor-alone".into(), &"error".into())
+    );
+    assert_eq!(problem["what"], "no faultd runs: there is no socket /nowhere/bus");
+    assert!(problem["fix"].as_str().unwrap().contains("sudo systemctl start faultd"), "{problem}");
+    let text = String::from_utf8(call(&daemon, "--bus unix:path=/nowhere/bus doctor").stdout).unwrap();
+    assert!(text.starts_with("problems:\nerror: no faultd runs"), "{text}");
 }
 
 /// Root may open every socket, so the binary is called as somebody else where the test is root.
@@ -142,7 +176,10 @@ async fn a_socket_that_is_closed_to_the_caller_is_denied() {
     std::fs::copy(env!("CARGO_BIN_EXE_faultctl"), &binary).unwrap();
     #[expect(clippy::disallowed_methods, reason = "the binary under test is another process")]
     let mut command = Command::new(&binary);
-    command.arg("doctor").current_dir("/").env("FAULTD_BUS", format!("unix:path={}", socket.display()));
+    command
+        .args(["fault", "ls"])
+        .current_dir("/")
+        .env("FAULTD_BUS", format!("unix:path={}", socket.display()));
     if rustix::process::geteuid().is_root() {
         command.uid(65534).gid(65534);
     }
@@ -202,10 +239,68 @@ async fn a_held_fault_that_is_removed_from_elsewhere_ends_the_command() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_is_confirmed() {
     let daemon = FakeDaemon::start("done");
-    assert_eq!(json(&call(&daemon, "-o json fault clear"))["count"], 3);
+    assert_eq!(json(&call(&daemon, "-o json fault clear web"))["count"], 3);
     assert!(call(&daemon, "fault clear web").stdout.is_empty());
     assert!(call(&daemon, "lab down").status.success());
-    assert_eq!(daemon.asked(), ["clear ''", "clear 'web'", "down etcd"]);
+    assert_eq!(daemon.asked(), ["clear 'web'", "clear 'web'", "down etcd"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cleared_is_shown_and_nobody_is_asked() {
+    let daemon = FakeDaemon::start("clear");
+    let cleared = call(&daemon, "fault clear --all");
+    assert!(stdout(&cleared).contains("f1  web     loss 5%"), "{cleared:?}");
+    assert!(String::from_utf8_lossy(&cleared.stderr).ends_with("1 fault is removed\n"), "{cleared:?}");
+    let document = json(&call(&daemon, "-o json fault clear"));
+    assert_eq!((&document["count"], &document["faults"][0]["id"]), (&1.into(), &"f1".into()));
+    assert_eq!(daemon.asked(), ["clear all", "clear all"]);
+    assert_eq!(failure(&call(&daemon, "fault clear web --all")).0, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_not_waited_for_is_begun_and_looked_after_by_its_id() {
+    let daemon = FakeDaemon::start("begun");
+    let begun = json(&call(&daemon, "-o json run --cluster etcd --no-wait"));
+    assert_eq!((&begun["schema"], &begun["id"]), (&"faultd/v1/run-begun".into(), &"r1".into()));
+    assert_eq!(begun["folder"], format!("./outputs/{FOLDER}"));
+    assert!(stdout(&call(&daemon, "runs ls")).contains("r1  etcd     baseline  running  injection  2/4"));
+    assert!(stdout(&call(&daemon, "runs show r2")).starts_with("run r2: done\n"));
+    assert!(stdout(&call(&daemon, "runs wait r2")).starts_with("run r2: done\n"));
+    let failed = call(&daemon, "runs wait r3");
+    assert_eq!(failed.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+    assert_eq!(said, "faultctl: the run failed: a member ended; see its log\n");
+    assert!(call(&daemon, "runs stop r1").status.success());
+    assert_eq!(daemon.asked(), ["run baseline detach true", "stop r1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_shows_whom_it_would_touch_and_begins_nothing() {
+    let daemon = FakeDaemon::start("dry");
+    let words = "run --cluster etcd --target leader --delay 50ms --dry-run";
+    let text = stdout(&call(&daemon, words));
+    assert!(text.starts_with("run leader_delay50ms on etcd (etcd/etcd0)\n"), "{text}");
+    assert!(text.contains("etcd/etcd0  delay 50ms  egress     veth0"), "{text}");
+    let baseline = json(&call(&daemon, "-o json run --cluster etcd --dry-run"));
+    assert_eq!((&baseline["target"], &baseline["faults"]), (&Value::Null, &Value::Array(Vec::new())));
+    assert_eq!(daemon.asked(), ["plan etcd/etcd0"]);
+    assert!(!daemon.directory.join("outputs").exists());
+}
+
+/// There is none to be turned off: neither a terminal nor a variable brings any.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_colour_is_printed_whatever_the_surroundings_say() {
+    let daemon = FakeDaemon::start("colour");
+    for words in
+        ["--help", "fault add --help", "fault ls", "doctor", "fault ad", "fault rm f7", "run --cluster etcd"]
+    {
+        for (name, value) in [("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1"), ("TERM", "xterm-256color")] {
+            let output = faultctl(&daemon.directory, words).env(name, value).output().unwrap();
+            let printed = [output.stdout, output.stderr].concat();
+            assert!(!printed.contains(&0x1b), "{words}: {}", String::from_utf8_lossy(&printed));
+            let _ = std::fs::remove_dir_all(daemon.directory.join("outputs"));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,7 +386,7 @@ async fn ctrl_c_ends_the_run_and_keeps_what_was_measured() {
         said.contains(&format!("interrupted; what was measured until then is in ./outputs/{FOLDER}")),
         "{said}"
     );
-    assert_eq!(daemon.asked(), ["stop"]);
+    assert_eq!(daemon.asked(), ["run endless detach false", "stop"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,6 +426,32 @@ async fn a_run_that_fails_says_why() {
         (code, line.as_str()),
         (1, "faultctl: the run failed: etcd0 ended with status 1; see its log")
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_was_stopped_says_why_and_where_its_results_are() {
+    let daemon = FakeDaemon::start("stopped");
+    let output = call(&daemon, "run --cluster etcd --target leader --delay 1ms --stop-if errors>5");
+    let said = String::from_utf8(output.stderr).unwrap();
+    let line = format!(
+        "faultctl: the run was stopped by errors>5: {REASON}; what was measured is in ./outputs/{FOLDER}\n"
+    );
+    assert_eq!((output.status.code(), said.ends_with(&line)), (Some(6), true), "{said}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with(&format!("leader_delay1ms: stopped\n  stopped      by errors>5: {REASON}\n")),
+        "{text}"
+    );
+
+    std::fs::remove_dir_all(daemon.directory.join("outputs")).unwrap();
+    let words = "-o json run --cluster etcd --target leader --delay 1ms --stop-if errors>5";
+    let document = json(&call(&daemon, words));
+    assert_eq!(
+        (&document["status"], &document["summary"]["stopped"]["reason"]),
+        (&"stopped".into(), &REASON.into())
+    );
+    let (code, line) = failure(&call(&daemon, "run --cluster etcd --stop-if errors"));
+    assert_eq!((code, line.contains("--stop-if: 'errors': after errors write")), (2, true), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

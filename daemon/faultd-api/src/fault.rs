@@ -6,6 +6,7 @@ use crate::shape::FaultShape;
 
 /// Which packets of the target a fault concerns.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
     /// Packets that leave the target: what `tc` inside of a container shapes.
@@ -31,6 +32,7 @@ impl Direction {
 
 /// How a rule is to be carried out.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Backend {
     /// What probing finds best on this host.
@@ -46,6 +48,7 @@ pub enum Backend {
 
 /// A fault to apply to one target.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FaultRequest {
     /// A lab host (`etcd/etcd0`, or `etcd0` where that is clear), a container's name or the beginning of its
@@ -87,6 +90,7 @@ pub struct FaultRequest {
 
 /// A fault that holds, as the kernel confirmed it.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultStatus {
     /// Its id: `f1`, `f2` ...
     pub id: String,
@@ -160,6 +164,7 @@ impl FaultStatus {
 /// What a fault on the processes of its target did, as the kernel confirmed it. All of it counts from the begin of the
 /// fault on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ProcessCounts {
     /// The control group, with the version of its hierarchy: `/docker/3f2a9c (cgroup v2)`.
@@ -181,6 +186,7 @@ pub struct ProcessCounts {
 /// How long packets were really held, measured in the kernel on a sample of them. Nanoseconds;
 /// quantiles are the upper ends of buckets that are an eighth wide.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HeldTimes {
     /// Packets in the sample.
     pub count: u64,
@@ -202,6 +208,7 @@ pub struct HeldTimes {
 
 /// Packets of a fault by what became of them: wire packets, where it counts those.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct PacketCounts {
     /// Packets, as the kernel handles them, that passed the hook while the rule was there.
@@ -234,6 +241,7 @@ pub struct PacketCounts {
 
 /// What a fault would be: the reply of `PlanFault`.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultPlan {
     /// The full name of the target.
     pub target: String,

@@ -12,8 +12,10 @@ use crate::{
     doctor::DoctorReport,
     fault::{FaultRequest, FaultStatus},
     lab::{LabRequest, LabStatus},
+    prometheus_address::PrometheusAddress,
     quantities::{parse_packets, parse_ports, parse_rate, parse_size, rate_text},
     run::{RunProgress, RunRequest, RunResult},
+    stop_condition::StopCondition,
     target::{SelectRequest, SelectedTargets, TargetStatus},
     units::{duration_text, nanoseconds, parse_delay, parse_duration, parse_share, share_text},
 };
@@ -70,14 +72,40 @@ pub fn quantity(bytes: &[u8]) -> bool {
     rate.is_ok() || share.is_ok() || duration.is_ok() || packets.is_ok()
 }
 
+/// A stop condition, or the address of a Prometheus: what is read is written, and read again the same, in one line.
+pub fn stop_condition(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    if let Ok(address) = text.parse::<PrometheusAddress>() {
+        assert_eq!(address.to_string().parse().as_ref(), Ok(&address));
+        return true;
+    }
+    match text.parse::<StopCondition>() {
+        Ok(condition) => {
+            let written = condition.to_string();
+            assert!(
+                !written.contains(char::is_control) && written.starts_with(condition.word()),
+                "{written}"
+            );
+            assert!(!condition.held_for().is_zero() && condition.held_for().subsec_nanos() == 0, "{written}");
+            assert_eq!(written.parse().as_ref(), Ok(&condition), "{written}");
+            true
+        }
+        Err(error) => {
+            assert!(!error.to_string().contains(char::is_control), "{error}");
+            false
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{bus_dictionary, quantity};
+    use super::{bus_dictionary, quantity, stop_condition};
     use faultd_testkit::seeds::exercise;
 
     #[test]
     fn no_bytes_break_the_readers_of_this_crate() {
         exercise("bus_dictionary", bus_dictionary);
         exercise("quantity", quantity);
+        exercise("stop_condition", stop_condition);
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// What `LabUp` takes.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LabRequest {
     /// The text of the `cluster.toml`.
@@ -18,6 +19,7 @@ pub struct LabRequest {
 
 /// A lab and its members.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LabStatus {
     /// Its name.
     pub name: String,
@@ -33,6 +35,7 @@ pub struct LabStatus {
 
 /// One host of a lab.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct MemberStatus {
     /// Its name: `etcd0`.
     pub name: String,

@@ -24,10 +24,12 @@ pub mod job;
 pub mod lab;
 pub mod names;
 pub mod plugin;
+pub mod prometheus_address;
 pub mod proxy;
 pub mod quantities;
 pub mod run;
 pub mod shape;
+pub mod stop_condition;
 pub mod target;
 pub mod units;
 

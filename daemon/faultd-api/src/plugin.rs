@@ -8,6 +8,7 @@ use crate::fault::Direction;
 
 /// One plugin in the daemon's directory, or one that was handed over.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PluginStatus {
     /// Its name, which is that of its file without `.wasm`.
     pub name: String,
@@ -29,6 +30,7 @@ pub struct PluginStatus {
 
 /// Everything that can be known of a plugin without running it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PluginReport {
     /// What it is.
     pub plugin: PluginStatus,
@@ -48,6 +50,7 @@ pub struct PluginReport {
 
 /// One setting of a plugin.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SettingStatus {
     /// Its name.
     pub name: String,
@@ -61,6 +64,7 @@ pub struct SettingStatus {
 /// A dry run: what `CheckPlugin` takes. The fault is what a schedule is asked to play, on a simulated cluster of
 /// three members, `node0` to `node2`.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct CheckRequest {
     /// Length of the dry run, in nanoseconds.
@@ -106,6 +110,7 @@ impl Default for CheckRequest {
 
 /// What `CheckPlugin` answers.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CheckReport {
     /// What the plugin is and may do.
     pub report: PluginReport,
@@ -119,6 +124,7 @@ pub struct CheckReport {
 
 /// What a schedule did in a dry run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryRun {
     /// Its length, in nanoseconds: that of the request, or less if the schedule ended it.
     pub duration_ns: u64,
@@ -134,6 +140,7 @@ pub struct DryRun {
 
 /// What holds from a time of a dry run on.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryChange {
     /// Nanoseconds since the start.
     pub at_ns: u64,
@@ -144,6 +151,7 @@ pub struct DryChange {
 
 /// One rule of a dry run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DryRule {
     /// The target as the schedule named it.
     pub target: String,
@@ -157,6 +165,7 @@ pub struct DryRule {
 
 /// What `ReplayTranscript` answers: whether a recorded run's schedule decides the same again.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ReplayReport {
     /// The schedule.
     pub schedule: String,

@@ -33,6 +33,9 @@ pub trait Manager {
     /// Removes the faults of one target, or all with an empty name; answers how many.
     #[zbus(allow_interactive_auth)]
     fn clear_faults(&self, target: &str) -> Result<u32, Error>;
+    /// Removes all faults, ahead of what waits; answers what they were.
+    #[zbus(allow_interactive_auth)]
+    fn clear_all_faults(&self) -> Result<Vec<Dictionary>, Error>;
     /// Brings a lab up ([`crate::lab::LabRequest`]) and answers its [`crate::lab::LabStatus`].
     #[zbus(allow_interactive_auth)]
     fn lab_up(&self, request: Dictionary) -> Result<Dictionary, Error>;
@@ -58,6 +61,15 @@ pub trait Manager {
         outputs: OwnedFd,
         output_of_command: OwnedFd,
     ) -> Result<OwnedObjectPath, Error>;
+    /// The runs of this daemon's life; [`crate::run::RunStatus`].
+    fn list_runs(&self) -> Result<Vec<Dictionary>, Error>;
+    /// One of them.
+    fn show_run(&self, id: &str) -> Result<Dictionary, Error>;
+    /// Returns when one of them has ended, with its [`crate::run::RunResult`].
+    fn wait_run(&self, id: &str) -> Result<Dictionary, Error>;
+    /// Ends one of them early.
+    #[zbus(allow_interactive_auth)]
+    fn stop_run(&self, id: &str) -> Result<(), Error>;
     /// The plugins in the daemon's directory; [`crate::plugin::PluginStatus`].
     fn list_plugins(&self) -> Result<Vec<Dictionary>, Error>;
     /// What a plugin may do; a [`crate::plugin::PluginReport`].

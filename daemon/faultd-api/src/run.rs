@@ -11,6 +11,7 @@ use crate::{
 
 /// How the operations of a run are spread over its keys.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyDistribution {
     /// Every key is as likely.
@@ -37,6 +38,7 @@ impl KeyDistribution {
 
 /// Containers that are the members of a cluster which somebody else has brought up.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ContainerMembers {
     /// Names of containers, or other selectors of them, as `SelectTargets` takes them.
@@ -49,6 +51,7 @@ pub struct ContainerMembers {
 
 /// A command of the user's that produces the load of a run. Whoever asks for the run starts it.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LoadCommand {
     /// Program and arguments, for the record.
@@ -63,6 +66,7 @@ pub struct LoadCommand {
 
 /// One experiment: what `StartRun` takes. Durations are nanoseconds.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RunRequest {
     /// The cluster's name.
@@ -154,6 +158,20 @@ pub struct RunRequest {
     /// Whether the data that the run wrote stays in the cluster.
     #[serde(default)]
     pub keep_data: bool,
+    /// Whether the run goes on when the connection of its caller closes.
+    #[serde(default)]
+    pub detach: bool,
+    /// When one of these holds, the fault is cleared at once and the run is `stopped`: texts of
+    /// [`crate::stop_condition::StopCondition`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_if: Vec<String>,
+    /// Whether the run then ends too, instead of measuring the recovery until its planned end.
+    #[serde(default)]
+    pub stop_at_once: bool,
+    /// Who is asked where a condition is in PromQL: a [`crate::prometheus_address::PrometheusAddress`], by default
+    /// that of this host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prometheus: Option<String>,
 }
 
 /// Default of [`RunRequest::warm_up_ns`]: 3 s.
@@ -200,6 +218,7 @@ pub fn default_schedule() -> String {
 
 /// What a run is doing, once a second.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RunProgress {
     /// `prepare`, `warm-up`, `baseline`, `injection` or `recovery`.
     pub phase: String,
@@ -244,15 +263,44 @@ pub struct RemoteFaultNote {
     pub detail: Option<String>,
 }
 
-/// How a run ended.
+/// A run that goes on, or one of those that ended last.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
-pub struct RunResult {
-    /// The run's id.
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RunStatus {
+    /// Its id: `r1`, `r2` ...
     pub id: String,
-    /// `done`, `interrupted` or `failed`.
+    /// The cluster that it measures.
+    pub cluster: String,
+    /// The label in the name of its folder.
+    pub label: String,
+    /// `running`, `done`, `interrupted` or `failed`.
     pub status: String,
     /// Name of the folder inside of the outputs folder.
     pub folder: String,
+    /// When it was begun: `2026-03-04T05:06:07Z`.
+    pub begun_at: String,
+    /// The number of the user who has begun it.
+    pub user: u32,
+    /// Whether it goes on without its caller.
+    pub detached: bool,
+    /// What it does; missing before its first second and when it has ended.
+    #[serde(default)]
+    pub progress: Option<RunProgress>,
     /// Why it failed.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RunResult {
+    /// The run's id.
+    pub id: String,
+    /// `done`, `stopped` by one of its conditions, `interrupted` or `failed`.
+    pub status: String,
+    /// Name of the folder inside of the outputs folder.
+    pub folder: String,
+    /// Why it failed, or was stopped or interrupted.
     pub error: Option<String>,
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// The shape of jitter.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Distribution {
     /// Every delay within the jitter is as likely.
@@ -18,6 +19,7 @@ pub enum Distribution {
 
 /// Whether a receiver can notice that a packet was spoilt.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum CorruptKind {
     /// The checksum is wrong: the receiver's kernel drops the packet.
@@ -29,6 +31,7 @@ pub enum CorruptKind {
 
 /// What shares count.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {
     /// Packets as they would be on a wire.
@@ -40,6 +43,7 @@ pub enum Unit {
 
 /// Loss in bursts: a channel that is now good, now bad. All are ratios from 0 to 1.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct GilbertElliott {
     /// Probability, per packet, that a good channel turns bad (p).
@@ -55,6 +59,7 @@ pub struct GilbertElliott {
 /// Everything about a fault beside its delay and its random loss, which schedules may vary. What is
 /// missing is not done, and not selected by.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct FaultShape {
     /// How far delays vary, in nanoseconds. Needs a delay, or a table.

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// One thing that a fault can be applied to.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TargetStatus {
     /// The name to use: `etcd/etcd0` for a lab host, `netns/NAME` for a named namespace, `interface/NAME`
     /// for an interface of the host, or the container's name.
@@ -38,6 +39,7 @@ pub struct TargetStatus {
 
 /// How many of the targets that selectors fit are wanted.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SelectRequest {
     /// That many, chosen at random; all when missing.
@@ -50,6 +52,7 @@ pub struct SelectRequest {
 
 /// The targets that selectors fit.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SelectedTargets {
     /// Their full names, each once.
     pub targets: Vec<String>,

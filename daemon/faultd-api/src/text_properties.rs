@@ -11,6 +11,7 @@ use crate::{
     fault::{Backend, Direction, FaultRequest},
     quantities::{MOST_PACKETS, packets_text, parse_packets, parse_ports, parse_rate, parse_size, rate_text},
     shape::{Distribution, FaultShape, GilbertElliott},
+    stop_condition::StopCondition,
     units::{
         LONGEST_DELAY, LONGEST_DURATION, duration_text, nanoseconds, parse_delay, parse_duration,
         parse_share, share_text,
@@ -108,10 +109,54 @@ proptest! {
     }
 
     #[test]
+    fn every_stop_condition_is_written_as_it_is_read(text in a_stop_condition()) {
+        let condition = text.parse::<StopCondition>().map_err(|error| {
+            proptest::test_runner::TestCaseError::fail(format!("{text}: {error}"))
+        })?;
+        prop_assert_eq!(condition.to_string(), text);
+    }
+
+    #[test]
+    fn no_text_breaks_the_reader_of_stop_conditions(
+        text in prop_oneof![
+            any_text(),
+            "(throughput|latency|errors|leader-change|promql)[()<>=%a-z0-9.\"'`\\\\ -]{0,24}",
+        ],
+    ) {
+        if let Ok(condition) = text.parse::<StopCondition>() {
+            prop_assert_eq!(condition.to_string().parse::<StopCondition>(), Ok(condition));
+        }
+    }
+
+    #[test]
     fn every_request_travels_over_the_bus_and_comes_back(request in a_request()) {
         let dictionary = dictionary::encode(&request).unwrap();
         prop_assert_eq!(dictionary::decode::<FaultRequest>(dictionary).unwrap(), request);
     }
+}
+
+/// As they are written; the shares in steps of a hundredth of a percent.
+fn a_stop_condition() -> impl Strategy<Value = String> {
+    let held_for = (1..=100_000_u64).prop_map(|seconds| duration_text(seconds * 1_000_000_000));
+    let figure = prop_oneof!["mean", "p50", "p95", "p99", "p999", "max"];
+    let sign = prop_oneof!["<", "<=", ">", ">="];
+    let expression = "[a-z]{1,4}(\\([a-z]{0,3}\\)|\\{a=\"[()]{0,3}\"\\}|)";
+    let of = (1..=10_000_u32, 1..=600_000_u64, figure, sign, expression);
+    (of, -1e6..1e6_f64, held_for).prop_flat_map(
+        |((share, count, figure, sign, expression), number, held_for)| {
+            let share = share_text(f64::from(share) / 10_000.0);
+            let above = duration_text(count * 1_000_000);
+            proptest::sample::select(vec![
+                format!("throughput<{share} for {held_for}"),
+                format!("throughput<{count}/s for {held_for}"),
+                format!("latency({figure})>{above} for {held_for}"),
+                format!("errors>{count}"),
+                format!("errors>{share} for {held_for}"),
+                format!("leader-change>{count}"),
+                format!("promql({expression}){sign}{number} for {held_for}"),
+            ])
+        },
+    )
 }
 
 fn a_share() -> impl Strategy<Value = Option<f64>> {

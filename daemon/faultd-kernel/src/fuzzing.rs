@@ -7,10 +7,12 @@ use crate::{
     control_group::{
         Controller, GroupOwner,
         finding::{Surroundings, parse_memberships, parse_mounts},
-        journal,
         protocol::{Order, Reply},
+        undo::Undo,
     },
+    datapath::record::NamespaceRecord,
     holding::relay::unwrap_frame,
+    journal::{RecordNumber, parse},
     process::parse_stat,
 };
 
@@ -45,12 +47,13 @@ pub fn control_groups(bytes: &[u8]) -> bool {
     !groups.is_empty()
 }
 
-/// The journal of control groups, as a daemon that was killed has left it.
-pub fn control_group_journal(bytes: &[u8]) -> bool {
-    let whole_lines = bytes.iter().filter(|byte| **byte == b'\n').count();
-    let undos = journal::parse(bytes);
-    assert!(undos.len() <= whole_lines);
-    !undos.is_empty()
+/// A record of the journal, as a daemon that was killed has left it, or a disk has spoilt it. Whole ones are read
+/// whatever they say; it is understood by whose it is, or by nobody.
+pub fn journal_record(bytes: &[u8]) -> bool {
+    let Ok(record) = parse(RecordNumber::default(), bytes) else { return false };
+    let (undo, namespace) = (record.entry::<Undo>(), record.entry::<NamespaceRecord>());
+    assert!(undo.is_none() || namespace.is_none(), "it is of one kind");
+    undo.is_some_and(|undo| undo.is_plausible()) || namespace.is_some()
 }
 
 /// What a daemon and its guard say to each other.
@@ -75,7 +78,7 @@ pub fn guard_line(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{control_group_journal, control_groups, guard_line, process_stat, relay_frame};
+    use super::{control_groups, guard_line, journal_record, process_stat, relay_frame};
     use faultd_testkit::seeds::exercise;
 
     #[test]
@@ -83,7 +86,7 @@ mod tests {
         exercise("relay_frame", relay_frame);
         exercise("process_stat", process_stat);
         exercise("control_groups", control_groups);
-        exercise("control_group_journal", control_group_journal);
+        exercise("journal_record", journal_record);
         exercise("guard_line", guard_line);
     }
 }

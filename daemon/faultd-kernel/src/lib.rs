@@ -9,7 +9,8 @@
 //!    ├── holding ── the devices that make packets wait: relay (TAP), netem (veth pair)
 //!    └── netlink, traffic_control, link, namespace
 //! control_group ── processes that are paused or throttled, and the guard that undoes it
-//! process ── the members of a lab        probe ── what this kernel can do        residue ── what is left over
+//! process ── the members of a lab        probe ── what this kernel can do
+//! journal ── what is to be undone, on disk before it is done        recovery, residue ── what is left over
 //! ```
 
 pub mod clock;
@@ -19,12 +20,15 @@ pub mod datapath;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod holding;
+pub mod journal;
+pub mod kill_points;
 pub mod link;
 pub mod namespace;
 pub mod netlink;
 pub mod probe;
 pub mod process;
 mod punctual;
+pub mod recovery;
 pub mod residue;
 mod tap;
 mod traffic_control;

@@ -3,6 +3,8 @@
 //! A thread belongs to one namespace. Work inside another is therefore done by a new thread that
 //! enters it and ends, so that no thread of a caller is ever found in the wrong place.
 
+mod by_identity;
+
 use std::{
     fs::{self, File, OpenOptions},
     io,
@@ -17,7 +19,10 @@ use rustix::{
     mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_bind_recursive, mount_change, unmount},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use self::by_identity::find;
 
 /// Where `ip netns` keeps named namespaces; ours are made the same way.
 const NAMED_DIRECTORY: &str = "/run/netns";
@@ -70,8 +75,17 @@ pub enum NamespaceError {
 #[derive(Clone, Debug)]
 pub struct Namespace {
     file: Arc<OwnedFd>,
-    /// Device and inode, by which the kernel tells namespaces apart.
-    identity: (u64, u64),
+    identity: NamespaceIdentity,
+    /// The file that it was opened by.
+    path: Arc<Path>,
+}
+
+/// Device and inode of a namespace, by which the kernel tells those apart that are there at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamespaceIdentity {
+    device: u64,
+    inode: u64,
 }
 
 impl PartialEq for Namespace {
@@ -136,6 +150,18 @@ impl Namespace {
         }
     }
 
+    /// By what it can be recognised as long as it lives.
+    #[must_use]
+    pub fn identity(&self) -> NamespaceIdentity {
+        self.identity
+    }
+
+    /// The file that it was opened by; it may be another namespace's by now.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Runs `work` on a new thread inside this namespace and waits for it.
     pub fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, NamespaceError> {
         run_in_thread(|| {
@@ -149,7 +175,8 @@ impl Namespace {
         let failed = |source| NamespaceError::Open { path: path.to_owned(), source };
         let file: OwnedFd = File::open(path).map_err(failed)?.into();
         let status = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
-        Ok(Self { file: Arc::new(file), identity: (status.st_dev, status.st_ino) })
+        let identity = NamespaceIdentity { device: status.st_dev, inode: status.st_ino };
+        Ok(Self { file: Arc::new(file), identity, path: path.into() })
     }
 }
 

@@ -195,6 +195,19 @@ impl ProcessIdentity {
     }
 }
 
+/// What a service manager tells its service alone: a member that used them would speak in the daemon's name.
+const OF_THE_SERVICE_MANAGER: [&str; 9] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    "JOURNAL_STREAM",
+    "INVOCATION_ID",
+    "LISTEN_FDS",
+    "LISTEN_FDNAMES",
+    "LISTEN_PID",
+    "MAINPID",
+];
+
 fn open_log(plan: &ProcessPlan) -> Result<(File, File), ProcessError> {
     let open = || {
         let file = OpenOptions::new().create(true).append(true).open(&plan.log)?;
@@ -209,6 +222,9 @@ fn command(plan: &ProcessPlan) -> Command {
     let mut command = Command::new(&plan.program);
     command.args(&plan.arguments).envs(plan.environment.iter().cloned());
     command.current_dir(&plan.working_directory).stdin(Stdio::null()).process_group(0);
+    for variable in OF_THE_SERVICE_MANAGER {
+        command.env_remove(variable);
+    }
     command
 }
 

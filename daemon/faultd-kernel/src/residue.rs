@@ -52,16 +52,23 @@ impl fmt::Display for Residue {
 pub fn find(namespaces: &[Namespace]) -> Result<Vec<Residue>, NetlinkError> {
     let mut found = Vec::new();
     for namespace in namespaces {
-        for link in link::list(namespace)? {
-            if link.name.starts_with(LINK_NAME_PREFIX) {
-                found.push(Residue::Link { namespace: namespace.clone(), link });
-            } else {
-                found.extend(find_filters(namespace, &link)?);
-            }
-        }
+        found.extend(find_in(namespace)?);
     }
     let ours = namespace::list_named().into_iter().filter(|name| name.starts_with(NAMESPACE_NAME_PREFIX));
     found.extend(ours.map(|name| Residue::Namespace { name }));
+    Ok(found)
+}
+
+/// Finds links and filters that were left in one namespace.
+pub fn find_in(namespace: &Namespace) -> Result<Vec<Residue>, NetlinkError> {
+    let mut found = Vec::new();
+    for link in link::list(namespace)? {
+        if link.name.starts_with(LINK_NAME_PREFIX) {
+            found.push(Residue::Link { namespace: namespace.clone(), link });
+        } else {
+            found.extend(find_filters(namespace, &link)?);
+        }
+    }
     Ok(found)
 }
 

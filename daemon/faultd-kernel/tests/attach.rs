@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use faultd_kernel::{
     LINK_NAME_PREFIX,
     datapath::{AttachKind, Datapath, DatapathError, Delay, Effects, HoldingKind, Hook, Loss, RulePlan},
+    journal::Journal,
     link,
     namespace::{self, Namespace},
     process::{ProcessPlan, SpawnedProcess},
@@ -34,7 +35,7 @@ fn plan(host: &Host, hook: Hook, delay: Option<Duration>, loss: Option<f64>) -> 
 fn datapath(test_name: &str) -> Option<Datapath> {
     let capabilities = capabilities(test_name)?;
     let possible = supported(test_name, "TAP devices", &capabilities.tap);
-    possible.then(|| Datapath::start(&ebpf_object(), &capabilities).expect("a datapath"))
+    possible.then(|| Datapath::start(&ebpf_object(), &capabilities, Journal::nowhere()).expect("a datapath"))
 }
 
 #[test]
@@ -46,7 +47,8 @@ fn clsact_carries_delay_and_loss_and_is_removed_after_the_last_rule() {
     {
         return;
     }
-    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact, None).expect("a datapath");
+    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact, None, Journal::nowhere())
+        .expect("a datapath");
     let hosts = VethPairHosts::create();
     let server = EchoServer::start(&hosts.right);
     let base = server.median_round_trip(&hosts.left, 15);
@@ -80,7 +82,8 @@ fn a_clsact_of_somebody_else_stays() {
     let Some(_) = tc(&hosts.switch, &["qdisc", "add", "dev", outside, "clsact"]) else {
         return skip(name, "there is no tc");
     };
-    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact, None).expect("a datapath");
+    let datapath = Datapath::start_with(&ebpf_object(), AttachKind::Clsact, None, Journal::nowhere())
+        .expect("a datapath");
     let filters =
         || tc(&hosts.switch, &["filter", "show", "dev", outside, "ingress"]).expect("tc ran before");
     let rule = datapath.add_rule(plan(&hosts.left, Hook::Ingress, None, Some(1.0))).expect("a rule").id;

@@ -14,6 +14,7 @@ use std::{
 
 use faultd_kernel::{
     datapath::{Datapath, HoldingKind, Hook, RulePlan},
+    journal::Journal,
     process::{ProcessPlan, SpawnedProcess},
 };
 use faultd_testkit::{
@@ -29,7 +30,7 @@ use faultd_testkit::{
 fn relay_datapath(test_name: &str) -> Option<Datapath> {
     let capabilities = capabilities(test_name)?;
     let possible = supported(test_name, "TAP devices", &capabilities.tap);
-    possible.then(|| Datapath::start(&ebpf_object(), &capabilities).expect("a datapath"))
+    possible.then(|| Datapath::start(&ebpf_object(), &capabilities, Journal::nowhere()).expect("a datapath"))
 }
 
 fn delay(host: &Host, hook: Hook, milliseconds: u64) -> RulePlan {

@@ -10,6 +10,7 @@ use std::{fs, path::PathBuf, thread::sleep, time::Duration};
 use faultd_kernel::{
     clock,
     datapath::{AttachKind, Datapath, HoldingKind, Hook, InterfaceReference, RulePlan, TargetSide},
+    journal::Journal,
     link,
     namespace::{self, Namespace},
     process::{ProcessPlan, Signal, SpawnedProcess},
@@ -40,7 +41,7 @@ fn in_future(span: Duration) -> Option<u64> {
 fn a_rule_ends_at_its_deadline_without_any_action() {
     let _exclusive = exclusive();
     let Some(capabilities) = capabilities("deadline") else { return };
-    let datapath = Datapath::start(&ebpf_object(), &capabilities).expect("a datapath");
+    let datapath = Datapath::start(&ebpf_object(), &capabilities, Journal::nowhere()).expect("a datapath");
     let hosts = VethPairHosts::create();
     let server = EchoServer::start(&hosts.right);
     datapath.prepare(&hosts.switch).expect("ready");
@@ -58,7 +59,7 @@ fn a_rule_ends_at_its_deadline_without_any_action() {
 fn a_deadline_can_be_moved_and_longer_ones_are_renewed() {
     let _exclusive = exclusive();
     let Some(capabilities) = capabilities("moved deadline") else { return };
-    let datapath = Datapath::start(&ebpf_object(), &capabilities).expect("a datapath");
+    let datapath = Datapath::start(&ebpf_object(), &capabilities, Journal::nowhere()).expect("a datapath");
     let hosts = VethPairHosts::create();
     let server = EchoServer::start(&hosts.right);
     datapath.prepare(&hosts.switch).expect("ready");
@@ -139,7 +140,7 @@ fn stand_in() {
     let index = setting("FAULTD_TEST_INTERFACE").parse().expect("an index");
     let outside = link::by_index(&switch, index).expect("the interface");
     let kind = if setting("FAULTD_TEST_CLSACT") == "1" { AttachKind::Clsact } else { AttachKind::Tcx };
-    let datapath = Datapath::start_with(&ebpf_object(), kind, None).expect("a datapath");
+    let datapath = Datapath::start_with(&ebpf_object(), kind, None, Journal::nowhere()).expect("a datapath");
     let target = TargetSide::Beyond;
     let interface = InterfaceReference { namespace: switch, index, name: outside.name, target };
     for hook in Hook::ALL {

@@ -4,7 +4,10 @@
 use std::{net::UdpSocket, time::Duration};
 
 use faultd_abi::{Purpose, chance, threshold_is_met};
-use faultd_kernel::datapath::{Datapath, Delay, Effects, HoldingKind, Hook, RulePlan};
+use faultd_kernel::{
+    datapath::{Datapath, Delay, Effects, HoldingKind, Hook, RulePlan},
+    journal::Journal,
+};
 use faultd_testkit::{
     capabilities, ebpf_object, exclusive,
     flight::arrivals,
@@ -22,7 +25,7 @@ fn loss(host: &Host, ratio: f64, seed: u64) -> RulePlan {
 
 fn datapath(test_name: &str) -> Option<Datapath> {
     let capabilities = capabilities(test_name)?;
-    Some(Datapath::start(&ebpf_object(), &capabilities).expect("a datapath"))
+    Some(Datapath::start(&ebpf_object(), &capabilities, Journal::nowhere()).expect("a datapath"))
 }
 
 #[test]
@@ -107,7 +110,7 @@ fn delay_and_loss_go_together() {
     if !supported("delay and loss", "TAP devices", &capabilities.tap) {
         return;
     }
-    let datapath = Datapath::start(&ebpf_object(), &capabilities).expect("a datapath");
+    let datapath = Datapath::start(&ebpf_object(), &capabilities, Journal::nowhere()).expect("a datapath");
     let hosts = VethPairHosts::create();
     let plan = RulePlan {
         effects: Effects {

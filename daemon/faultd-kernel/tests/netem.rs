@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use faultd_kernel::{
     LINK_NAME_PREFIX,
     datapath::{Datapath, HoldingKind, Hook, RulePlan},
+    journal::Journal,
     link,
 };
 use faultd_testkit::{
@@ -20,7 +21,7 @@ use faultd_testkit::{
 fn netem_datapath(test_name: &str) -> Option<Datapath> {
     let capabilities = capabilities(test_name)?;
     let possible = supported(test_name, "netem", &capabilities.netem);
-    possible.then(|| Datapath::start(&ebpf_object(), &capabilities).expect("a datapath"))
+    possible.then(|| Datapath::start(&ebpf_object(), &capabilities, Journal::nowhere()).expect("a datapath"))
 }
 
 fn delay(host: &Host, hook: Hook, milliseconds: u64) -> RulePlan {

@@ -8,10 +8,12 @@ use faultd_kernel::{
     clock,
     control_group::{
         ControlEffect, ControlGroupError, ControlPlan, GroupOwner, GuardProgram, ProcessControl,
-        guard_until_unheard, restore_leftovers,
+        guard_until_unheard,
     },
+    journal::{Journal, Outcome, Patience},
     namespace::Namespace,
     process::{ProcessIdentity, ProcessPlan, Signal, SpawnedProcess},
+    recovery,
 };
 use faultd_testkit::{
     command::wait_until,
@@ -44,7 +46,7 @@ fn holds_a_pause() {
     let directory = PathBuf::from(setting("FAULTD_TEST_JOURNAL"));
     let process =
         ProcessIdentity::of(setting("FAULTD_TEST_PID").parse().expect("a number")).expect("a process");
-    let mut control = ProcessControl::new(guard_program(), &directory);
+    let mut control = ProcessControl::new(guard_program(), Journal::in_directory(&directory));
     let owner = GroupOwner::Ours { path: setting("FAULTD_TEST_GROUP") };
     let plan = ControlPlan { process, owner, effect: FOR_EVER, deadline_monotonic_ns: None };
     control.begin(plan.clone()).expect("a pause");
@@ -83,7 +85,13 @@ impl Target {
     }
 
     fn control(&self) -> ProcessControl {
-        ProcessControl::new(guard_program(), &self.directory)
+        ProcessControl::new(guard_program(), Journal::in_directory(&self.directory))
+    }
+
+    /// What the next life of the daemon finds and undoes.
+    fn next_life(&self) -> Outcome {
+        let journal = Journal::in_directory(&self.directory);
+        recovery::undo_recorded(&journal, journal.read().records, true, Patience::from_now())
     }
 
     fn plan(&self, effect: ControlEffect) -> ControlPlan {
@@ -332,7 +340,7 @@ fn after_kill_9_of_the_daemon_its_guard_undoes_everything_and_ends() {
     daemon.signal(Signal::KILL);
     target.assert_runs_as_before(BACK_WITHIN);
     assert!(wait_until(PATIENCE, || !guard.is_alive()), "the guard outlives its daemon");
-    assert!(restore_leftovers(&target.directory).expect("a journal").is_empty(), "all was undone already");
+    assert_eq!(target.next_life(), Outcome::nothing(), "all was undone already");
     drop(daemon);
     target.assert_nothing_is_written_down();
 }
@@ -372,10 +380,10 @@ fn what_a_daemon_and_its_guard_leave_that_are_killed_at_once_the_next_life_undoe
     assert!(wait_until(PATIENCE, || !guard.is_alive()));
     sleep(Duration::from_millis(1500));
     assert!(!target.spinner.runs(), "nobody is there who could undo it");
-    let leftovers = restore_leftovers(&target.directory).expect("a journal");
-    assert_eq!(leftovers.len(), 2, "{leftovers:?}");
-    for leftover in &leftovers {
-        assert!(leftover.to_string().ends_with("changed by an earlier faultd, restored"), "{leftover}");
+    let outcome = target.next_life();
+    assert_eq!((outcome.lines.len(), outcome.failures), (2, 0), "{outcome:?}");
+    for line in &outcome.lines {
+        assert!(line.ends_with("changed by an earlier faultd, restored"), "{line}");
     }
     target.assert_runs_as_before(Duration::from_millis(500));
     drop(daemon);
@@ -408,6 +416,20 @@ fn who_cannot_be_paused_alone_or_is_paused_already_is_refused() {
     target.group.write(file, thawed);
     target.assert_runs_as_before(BACK_WITHIN);
     target.assert_nothing_is_written_down();
+    assert_eq!(guards_of(std::process::id()), []);
+}
+
+#[test]
+fn what_cannot_be_written_down_is_not_done() {
+    let _exclusive = exclusive();
+    let Some(target) = Target::start("unwritable") else { return };
+    let nowhere = Journal::in_directory(std::path::Path::new("/proc/nowhere"));
+    let mut control = ProcessControl::new(guard_program(), nowhere);
+    let refused = control.begin(target.plan(FOR_EVER)).expect_err("nothing can be written there");
+    assert!(matches!(refused, ControlGroupError::Journal(_)), "{refused}");
+    assert!(refused.to_string().ends_with("so nothing was changed"), "{refused}");
+    assert_eq!(target.group.settings(), target.before);
+    assert!(target.spinner.runs());
     assert_eq!(guards_of(std::process::id()), []);
 }
 

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// Latencies in milliseconds; none where the tool does not print it, or prints that there is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Latency {
     /// Arithmetic mean.
     pub mean: Option<f64>,

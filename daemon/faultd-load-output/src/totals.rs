@@ -13,6 +13,7 @@ const LONGEST_NAME: usize = 200;
 
 /// The whole run in a few numbers. Failed operations are counted along where the tool does so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// Number of operations.
     pub operations: Option<f64>,
@@ -28,6 +29,7 @@ pub struct Summary {
 
 /// One line of a verdict.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Check {
     /// Whether it was good enough for the tool.
     pub passed: bool,
@@ -37,6 +39,7 @@ pub struct Check {
 
 /// What `etcdctl check perf` thinks of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Verdict {
     /// The last word; none if the output ended before it.
     pub passed: Option<bool>,
@@ -46,6 +49,7 @@ pub struct Verdict {
 
 /// Everything that is not about an interval.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Totals {
     /// All operations together.
     pub overall: Summary,

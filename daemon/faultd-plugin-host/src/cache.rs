@@ -68,6 +68,19 @@ impl CompiledPlugins {
     /// # Errors
     /// It cannot be created, or somebody else than root and this process's user could put code there.
     pub fn in_directory(directory: &Path) -> Result<Self, CacheError> {
+        let directory = Self::safe_directory(directory)?;
+        let mut config = CacheConfig::new();
+        config.with_directory(&directory).with_files_total_size_soft_limit(LARGEST);
+        let cache =
+            Cache::new(config).map_err(|error| CacheError::Engine(one_line(&format!("{error:#}"))))?;
+        Ok(Self { cache })
+    }
+
+    /// Where such a directory really is, without taking it.
+    ///
+    /// # Errors
+    /// As [`CompiledPlugins::in_directory`].
+    pub fn safe_directory(directory: &Path) -> Result<PathBuf, CacheError> {
         if !directory.is_absolute() {
             return Err(CacheError::Relative(directory.to_owned()));
         }
@@ -81,11 +94,7 @@ impl CompiledPlugins {
         for above in directory.ancestors().skip(1) {
             check_above(above, own_user)?;
         }
-        let mut config = CacheConfig::new();
-        config.with_directory(&directory).with_files_total_size_soft_limit(LARGEST);
-        let cache =
-            Cache::new(config).map_err(|error| CacheError::Engine(one_line(&format!("{error:#}"))))?;
-        Ok(Self { cache })
+        Ok(directory)
     }
 
     /// How many components were found here, and not compiled, since it was opened.

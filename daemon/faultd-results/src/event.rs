@@ -7,10 +7,12 @@ use crate::phase::Phase;
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Event {
     /// `CLOCK_MONOTONIC`, the clock of the workload and of the kernel's rules.
     pub monotonic_ns: u64,
     /// The same instant for people and for other machines' logs, RFC 3339 with nanoseconds.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub wall_clock: Timestamp,
     /// Seconds since the start of the measured time, negative in the warm-up.
     pub t_s: f64,
@@ -21,6 +23,7 @@ pub struct Event {
 
 /// What can happen in a run. The name is the field `kind`, the rest are fields beside it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
     /// The run entered a phase.
@@ -51,6 +54,13 @@ pub enum EventKind {
     /// What became of a fault on another machine that was meant for the same time. The instant was converted from the
     /// clock there; whoever asked for the run says so, and events that are later may stand before it.
     RemoteFault(RemoteFaultEvent),
+    /// A stop condition of the run held: its faults are cleared from here on, and none comes any more.
+    StopConditionHeld {
+        /// The condition as it was asked for.
+        condition: String,
+        /// What was measured, and since when.
+        reason: String,
+    },
     /// The run ended before its time.
     RunInterrupted {
         /// Who or what ended it.
@@ -60,6 +70,7 @@ pub enum EventKind {
 
 /// A fault in an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultEvent {
     /// The engine's name for the fault.
     pub fault: String,
@@ -72,6 +83,7 @@ pub struct FaultEvent {
 
 /// A fault on another machine in an event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RemoteFaultEvent {
     /// The machine, as it was named.
     pub host: String,
@@ -90,6 +102,7 @@ pub struct RemoteFaultEvent {
 
 /// What can become of a fault on another machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum RemoteFaultState {
     /// It was to begin at this instant.
@@ -135,6 +148,7 @@ pub fn parse_json_lines(text: &str) -> Result<Vec<Event>, EventError> {
 
 /// A member that came to lead while a run went on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LeaderChange {
     /// When it was seen, in seconds since the start of the measured time. Roles are asked for twice a second.
     pub t_s: f64,
@@ -160,6 +174,7 @@ impl LeaderChange {
 ///
 /// With several faults it is the hull: from the first that began to the last that ended.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultWindow {
     /// The engine was told to add the first fault.
     pub commanded_s: f64,
@@ -205,6 +220,7 @@ impl FaultWindow {
                 | EventKind::FaultFailed(_)
                 | EventKind::RoleChange { .. }
                 | EventKind::RemoteFault(_)
+                | EventKind::StopConditionHeld { .. }
                 | EventKind::RunInterrupted { .. } => {}
             }
         }
@@ -245,7 +261,9 @@ mod tests {
         );
         let phase = event(-5.0, EventKind::Phase { phase: Phase::WarmUp });
         let interrupted = event(3.5, EventKind::RunInterrupted { reason: "Ctrl-C".into() });
-        let events = vec![commanded, phase, interrupted];
+        let (condition, reason) = ("errors>5".into(), "there were 6 errors".into());
+        let held = event(12.0, EventKind::StopConditionHeld { condition, reason });
+        let events = vec![commanded, phase, held, interrupted];
         let lines: String = events.iter().map(|event| event.to_json_line().unwrap() + "\n").collect();
         assert_eq!(parse_json_lines(&lines).unwrap(), events);
     }

@@ -13,6 +13,7 @@ const MOST_FAULTS_IN_WORDS: usize = 4;
 
 /// Everything that one has to know to repeat a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Metadata {
     /// [`SCHEMA`].
     pub schema: String,
@@ -52,9 +53,16 @@ pub struct Metadata {
     pub inject_at_s: Option<f64>,
     /// How long the faults were to hold, in seconds.
     pub inject_for_s: Option<f64>,
+    /// The conditions that would have stopped the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stop_if: Vec<String>,
+    /// Whether one of them would have ended it too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stop_at_once: bool,
     /// What all randomness of the run was drawn from.
     pub seed: u64,
     /// Start of the measured time.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub started_at: Timestamp,
     /// Version of the daemon.
     pub faultd_version: String,
@@ -64,6 +72,7 @@ pub struct Metadata {
 
 /// What the clients do, and how fast.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Load {
     /// Operations that became due a second; none for a closed loop.
@@ -87,6 +96,7 @@ pub struct Load {
 
 /// A command of the user's that was the load.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LoadCommand {
     /// Program and arguments.
     pub words: Vec<String>,
@@ -120,6 +130,7 @@ impl Load {
 
 /// A member of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Member {
     /// Its name.
     pub name: String,
@@ -131,6 +142,7 @@ pub struct Member {
 
 /// A fault as it was asked for and what became of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct FaultRecord {
     /// The target as asked for: a role, or a member's name.
     pub target: String,
@@ -152,6 +164,7 @@ pub struct FaultRecord {
 
 /// A fault on processes as it was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ProcessFaultRecord {
     /// How long the processes stand still each time.
@@ -175,6 +188,7 @@ impl ProcessFaultRecord {
 
 /// What a fault was resolved to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ResolvedFault {
     /// The engine's name for the fault.
     pub fault: String,
@@ -190,6 +204,7 @@ pub struct ResolvedFault {
 
 /// The machine under the cluster. The CPU limit is a first-order variable of every result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Host {
     /// As `uname -r` says.
     pub kernel_release: String,
@@ -309,12 +324,20 @@ impl Metadata {
                 "schedule",
                 format!("{schedule}{}; {}", in_brackets(&self.schedule_settings), self.times_in_words()),
             ),
+        ]);
+        lines.extend(self.stop_in_words().map(|words| ("stop if", words)));
+        lines.extend([
             ("plugins", in_words(&self.plugin_versions)),
             ("seed", self.seed.to_string()),
             ("faultd", self.faultd_version.clone()),
             ("host", host_in_words(&self.host)),
         ]);
         lines
+    }
+
+    fn stop_in_words(&self) -> Option<String> {
+        let at_once = if self.stop_at_once { ", at once" } else { "" };
+        (!self.stop_if.is_empty()).then(|| format!("{}{at_once}", self.stop_if.join(" or ")))
     }
 
     fn times_in_words(&self) -> String {
@@ -440,6 +463,8 @@ pub(crate) mod tests {
             duration_s: 30.0,
             inject_at_s: Some(10.0),
             inject_for_s: Some(10.0),
+            stop_if: Vec::new(),
+            stop_at_once: false,
             seed: 42,
             started_at: "2026-03-04T05:06:07Z".parse().unwrap(),
             faultd_version: "0.1.0".into(),
@@ -473,6 +498,10 @@ faultd        0.1.0
 host          Linux 6.18.0, 2 CPUs (limit 1.5), 8 GiB of memory, data on ext4
 ";
         assert_eq!(slow_leader().to_text(), expected);
+        let stop_if = ["errors>5", "leader-change"].map(str::to_owned).into();
+        let guarded = Metadata { stop_if, stop_at_once: true, ..slow_leader() };
+        let line = "\nstop if       errors>5 or leader-change, at once\nplugins ";
+        assert!(guarded.to_text().contains(line), "{}", guarded.to_text());
     }
 
     #[test]

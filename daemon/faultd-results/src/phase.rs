@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a run is doing at a time. Everything but the warm-up is the measured time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Load without measurement, until caches and connections are warm.

@@ -20,6 +20,7 @@ const SIGNIFICANT_DIGITS: u8 = 3;
 
 /// Latencies of the phases and of the measured time as a whole, without the warm-up.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PhaseLatencies {
     /// Of all phases but the warm-up; none if no operation succeeded.
     pub measured: Option<LatencyMilliseconds>,

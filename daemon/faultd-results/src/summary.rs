@@ -24,10 +24,13 @@ const CLEAR_TOLERANCE_S: f64 = 0.05;
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It ran to its end.
     Done,
+    /// One of its stop conditions held: its faults were cleared at that moment.
+    Stopped,
     /// Somebody ended it; what was measured until then is kept.
     Interrupted,
     /// It could not go on.
@@ -40,6 +43,7 @@ impl Status {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Done => "done",
+            Self::Stopped => "stopped",
             Self::Interrupted => "interrupted",
             Self::Failed => "failed",
         }
@@ -48,6 +52,7 @@ impl Status {
 
 /// The numbers of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Summary {
     /// [`SCHEMA`].
     pub schema: String,
@@ -55,6 +60,9 @@ pub struct Summary {
     pub status: Status,
     /// Why the numbers are not to be trusted; none if nothing speaks against them.
     pub tainted: Option<String>,
+    /// The stop condition that held; none where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StopReason>,
     /// Over the measured time, without the warm-up.
     pub totals: Totals,
     /// The phases that have at least one second, in their order.
@@ -76,8 +84,21 @@ pub struct Summary {
     pub leader_changes: Vec<LeaderChange>,
 }
 
+/// Why a run was stopped.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StopReason {
+    /// The condition as it was asked for.
+    pub condition: String,
+    /// What was measured, against which threshold, and since when.
+    pub reason: String,
+    /// When that was known, in seconds since the start of the measured time.
+    pub t_s: f64,
+}
+
 /// Something that the schedule of a run has found out.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Finding {
     /// What it is.
     pub name: String,
@@ -93,6 +114,7 @@ pub struct Finding {
 
 /// The measured time as a whole.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Totals {
     /// Operations that succeeded.
     pub operations: u64,
@@ -108,6 +130,7 @@ pub struct Totals {
 
 /// One phase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PhaseSummary {
     /// Which one.
     pub phase: Phase,
@@ -130,6 +153,7 @@ pub struct PhaseSummary {
 /// What the fault did to throughput. All but the time to effect need a baseline: without one, as
 /// when the fault held for the full run, they are none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Effect {
     /// `(normal - slow) / normal`, with the mean throughput of baseline and injection. 0 is no
     /// effect, 1 is a standstill, below 0 the fault made it faster.
@@ -146,6 +170,7 @@ pub struct Effect {
 
 /// What the kernel counted for one rule, in packets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuleProof {
     /// The engine's name for the fault.
     pub fault: String,
@@ -169,6 +194,7 @@ pub struct RuleProof {
 
 /// What the kernel confirmed of one fault on processes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ProcessProof {
     /// The engine's name for the fault.
     pub fault: String,
@@ -220,6 +246,7 @@ impl Summary {
             schema: SCHEMA.to_owned(),
             status,
             tainted,
+            stopped: None,
             totals: Totals::of(&phases, latencies.measured),
             effect: Effect::of(&phases, rows, fault_window.as_ref()),
             phases,

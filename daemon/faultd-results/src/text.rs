@@ -20,6 +20,9 @@ pub fn summary(metadata: &Metadata, summary: &Summary, folder: &str) -> String {
     if let Some(reason) = &summary.tainted {
         line(&mut text, "tainted", reason);
     }
+    if let Some(stopped) = &summary.stopped {
+        line(&mut text, "stopped", &format!("by {}: {}", stopped.condition, stopped.reason));
+    }
     line(&mut text, "fault", &metadata.faults_in_words());
     for (backend, reason) in metadata.backends() {
         line(&mut text, "backend", &format!("{backend} ({reason})"));
@@ -321,6 +324,17 @@ leader_delay100_mid: done
         let text = summary(&slow_leader(), &measured(&[(Injection, 5)], Some(WINDOW)), "x");
         assert!(text.contains("degradation  unknown: the run has no throughput before"), "{text}");
         assert!(!text.contains("recovery"), "{text}");
+    }
+
+    #[test]
+    fn a_run_that_was_stopped_says_why() {
+        let mut measured = measured(&[(Baseline, 5), (Injection, 1)], Some(WINDOW));
+        let (condition, reason) = ("errors>5".into(), "there were 6 errors".into());
+        measured.stopped = Some(crate::summary::StopReason { condition, reason, t_s: 3.0 });
+        measured.status = Status::Stopped;
+        let text = summary(&slow_leader(), &measured, "x");
+        let first = "leader_delay100_mid: stopped\n  stopped      by errors>5: there were 6 errors\n";
+        assert!(text.starts_with(first), "{text}");
     }
 
     #[test]

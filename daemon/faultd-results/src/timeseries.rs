@@ -17,6 +17,7 @@ const LATENCY_COLUMNS: [&str; 6] = ["mean_ms", "p50_ms", "p95_ms", "p99_ms", "p9
 /// client's limit here. Our own clients give all of them; where a command of the user's is the load, what it does
 /// not print is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct LatencyMilliseconds {
     /// Arithmetic mean.
     pub mean: Option<f64>,
@@ -34,6 +35,7 @@ pub struct LatencyMilliseconds {
 
 /// What the clients saw within one second, `[t_s, t_s + 1)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Row {
     /// Start of the second. 0 is the start of the measured time, the warm-up is negative.
     pub t_s: i64,

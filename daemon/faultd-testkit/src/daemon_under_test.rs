@@ -15,6 +15,7 @@ use std::{
 
 use faultd_kernel::{
     datapath::{InterfaceReference, TargetSide},
+    journal::Journal,
     link,
     namespace::Namespace,
 };
@@ -36,6 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SETTLE_TIME: Duration = Duration::from_secs(10);
 /// The first member's address in `workloads/etcd/cluster.toml`; the others follow.
 const FIRST_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 213, 0, 1);
+
+/// Says where it is to be killed.
+const KILL_AT: &str = "kill-at";
 
 static LAST_NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -91,6 +95,43 @@ impl DaemonUnderTest {
         self.process = Some(process);
     }
 
+    /// From its next start on, the daemon can be killed at a place of `faultd_kernel::kill_points`.
+    pub fn can_be_killed_at_places(&mut self) {
+        let file = self.directory.join(KILL_AT).display().to_string();
+        self.environment.push(("FAULTD_KILL_AT".to_owned(), file));
+    }
+
+    /// Has the daemon end as by `kill -9` at a place: `NAME`, or `NAME:COUNT` for the count-th time. Once in a life.
+    pub fn kill_at(&self, place: &str) {
+        let unfinished = self.directory.join("kill-at.new");
+        fs::write(&unfinished, place).expect("the place is written down");
+        fs::rename(unfinished, self.directory.join(KILL_AT)).expect("the place is written down");
+    }
+
+    /// Whether it is killed at that place in time; the place is forgotten.
+    pub fn is_killed_within(&mut self, patience: Duration) -> bool {
+        let process = self.process.as_mut().expect("a running daemon");
+        let has_ended = process.ends_within(patience);
+        self.forget_place();
+        if has_ended {
+            let answer = self.wait_for_end();
+            assert_eq!(answer.code, None, "it was not killed but ended by itself: {answer:#?}");
+        }
+        has_ended
+    }
+
+    /// Forgets the place at which it was to be killed.
+    pub fn forget_place(&self) {
+        // There may be none.
+        let _ = fs::remove_file(self.directory.join(KILL_AT));
+    }
+
+    /// Starts it, to be killed before it listens.
+    pub fn start_until_killed(&mut self) {
+        self.process = Some(Running::start(self.command()));
+        assert!(self.is_killed_within(STARTS_WITHIN), "it lives on: {}", self.log());
+    }
+
     /// The command line of this daemon, to be started by other means.
     #[expect(clippy::disallowed_methods, reason = "tests start processes")]
     pub fn command(&self) -> Command {
@@ -107,6 +148,8 @@ impl DaemonUnderTest {
             ("--plugins", target.join("plugins").display().to_string()),
             ("--cache", target.join("compiled-plugins").display().to_string()),
             ("--policy", self.directory.join("policy.toml").display().to_string()),
+            // What tests do is not for the journal of this machine.
+            ("--journal", self.directory.join("journal").display().to_string()),
         ];
         for (option, value) in
             own.iter().filter(|(option, _)| !self.options.iter().any(|given| given == option))
@@ -233,15 +276,18 @@ impl DaemonUnderTest {
         }
     }
 
-    fn has_labs(&self) -> bool {
-        fs::read_dir(self.state_directory().join("labs")).is_ok_and(|mut records| records.next().is_some())
+    /// Whether a lab is written down in the daemon's journal.
+    pub fn has_lab_record(&self) -> bool {
+        let records = Journal::in_directory(&self.state_directory().join("journal")).records();
+        records.iter().any(|record| record.kind == "lab")
     }
 
     fn stop(&mut self) {
+        self.forget_place();
         if let Some(process) = &mut self.process {
             process.signal(Signal::CONT);
         }
-        if self.process.as_mut().is_none_or(Running::has_ended) && self.has_labs() {
+        if self.process.as_mut().is_none_or(Running::has_ended) && self.has_lab_record() {
             self.restart();
         }
         if self.process.is_some() {

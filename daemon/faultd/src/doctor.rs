@@ -1,6 +1,9 @@
 //! What this host can do, said for people: every line is something that was tried.
 
-use std::{sync::Arc, time::Duration};
+mod problems;
+mod surroundings;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use faultd_api::{
     doctor::{Check, Choice, DoctorReport},
@@ -9,9 +12,11 @@ use faultd_api::{
 use faultd_kernel::{
     control_group::{self, Controller},
     datapath::{Corrupt, CorruptKind, Delay, Distribution, Effects, Jitter, Rate},
+    journal::Journal,
     probe::{Capabilities, Support},
 };
 
+use self::{problems::Findings, surroundings::Surroundings};
 use crate::{fault::backend, lab::Labs, leftovers, target::containers::Containers};
 
 /// Reports on the host.
@@ -20,7 +25,18 @@ pub struct Doctor {
     capabilities: Arc<Capabilities>,
     containers: Containers,
     labs: Labs,
+    journal: Journal,
     recovered: Arc<[String]>,
+    directories: Directories,
+}
+
+/// What the daemon was told to use.
+#[derive(Debug, Clone)]
+pub struct Directories {
+    /// Where plugins are looked for.
+    pub plugins: PathBuf,
+    /// Where compiled ones are kept.
+    pub cache: PathBuf,
 }
 
 impl Doctor {
@@ -30,23 +46,35 @@ impl Doctor {
         capabilities: Arc<Capabilities>,
         containers: Containers,
         labs: Labs,
+        journal: Journal,
         recovered: Vec<String>,
+        directories: Directories,
     ) -> Self {
-        Self { capabilities, containers, labs, recovered: recovered.into() }
+        Self { capabilities, containers, labs, journal, recovered: recovered.into(), directories }
     }
 
-    /// The report, with what is left over now.
-    pub async fn report(&self) -> DoctorReport {
+    /// The report, with what is left over now, for a caller who may or may not add faults.
+    pub async fn report(&self, may_inject: bool) -> DoctorReport {
         let mut checks = kernel_checks(&self.capabilities);
         checks.extend(Controller::ALL.map(process_check));
         checks.push(self.engine_check().await);
+        let (choices, leftovers) = (choices(&self.capabilities), leftovers::find(&self.journal, &self.labs));
+        let findings = Findings {
+            checks: &checks,
+            choices: &choices,
+            leftovers: &leftovers,
+            surroundings: &Surroundings::look(&self.directories),
+            may_inject,
+        };
+        let problems = findings.problems();
         DoctorReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             kernel: self.capabilities.kernel_release.clone(),
             checks,
-            choices: choices(&self.capabilities),
+            choices,
             recovered: self.recovered.to_vec(),
-            leftovers: leftovers::find(&self.labs),
+            leftovers,
+            problems,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     lab::{description::LabDescription, record::LabRecord},
     run::{
         spec::RunSpec,
+        stop::prometheus::has_values,
         transcript::{self, Transcript},
     },
 };
@@ -68,7 +69,7 @@ pub fn lab_description(bytes: &[u8]) -> bool {
     true
 }
 
-/// `lab.json`, as an earlier life of the daemon left it, or somebody else.
+/// What a record of the journal says of a lab, as an earlier life of the daemon left it, or somebody else.
 pub fn lab_record(bytes: &[u8]) -> bool {
     let Ok(record) = serde_json::from_slice::<LabRecord>(bytes) else { return false };
     let again =
@@ -90,9 +91,17 @@ pub fn schedule_transcript(bytes: &[u8]) -> bool {
     true
 }
 
+/// What a Prometheus answers, or somebody in its place.
+pub fn prometheus_answer(bytes: &[u8]) -> bool {
+    has_values(bytes)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{fault_request, lab_description, lab_record, peers, run_request, schedule_transcript};
+    use super::{
+        fault_request, lab_description, lab_record, peers, prometheus_answer, run_request,
+        schedule_transcript,
+    };
     use faultd_testkit::seeds::exercise;
 
     #[test]
@@ -100,6 +109,7 @@ mod tests {
         exercise("fault_request", fault_request);
         exercise("run_request", run_request);
         exercise("schedule_transcript", schedule_transcript);
+        exercise("prometheus_answer", prometheus_answer);
         exercise("peers", peers);
         exercise("lab_description", lab_description);
         exercise("lab_record", lab_record);

@@ -1,9 +1,11 @@
-//! What there is: faults, targets, labs, plugins and jobs, as they are shown to those who look on. Faults are as of the
+//! What there is: faults, targets, labs, plugins, runs and jobs, as they are shown to those who look on. Faults are as of the
 //! last second, targets and plugins as of the last five; whoever must know at once asks their owner.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use faultd_api::{fault::FaultStatus, job::JobStatus, plugin::PluginStatus, target::TargetStatus};
+use faultd_api::{
+    fault::FaultStatus, job::JobStatus, plugin::PluginStatus, run::RunStatus, target::TargetStatus,
+};
 use tokio::{
     sync::{Mutex, watch},
     time::{MissedTickBehavior, interval},
@@ -14,6 +16,7 @@ use crate::{
     jobs::Jobs,
     lab::{LabFacts, Labs},
     plugins::Plugins,
+    run::Runs,
     target::Targets,
 };
 
@@ -35,18 +38,33 @@ pub struct Snapshot {
     pub labs: BTreeMap<String, Arc<LabFacts>>,
     /// Plugins in the daemon's directory, by name.
     pub plugins: BTreeMap<String, Arc<PluginStatus>>,
+    /// Runs that go on or have ended, by id.
+    pub runs: BTreeMap<String, Arc<RunStatus>>,
     /// Jobs that go on or have ended, by id.
     pub jobs: BTreeMap<String, Arc<JobStatus>>,
+}
+
+/// Whom to ask.
+#[derive(Clone)]
+pub struct Sources {
+    /// For faults.
+    pub engine: EngineHandle,
+    /// For targets.
+    pub targets: Targets,
+    /// For labs.
+    pub labs: Labs,
+    /// For plugins.
+    pub plugins: Plugins,
+    /// For runs.
+    pub runs: Runs,
+    /// For jobs.
+    pub jobs: Jobs,
 }
 
 /// Keeps the snapshot; clones share it.
 #[derive(Clone)]
 pub struct Inventory {
-    engine: EngineHandle,
-    targets: Targets,
-    labs: Labs,
-    plugins: Plugins,
-    jobs: Jobs,
+    sources: Sources,
     snapshot: Arc<watch::Sender<Snapshot>>,
     /// Held from the look at faults until it is in the snapshot: what is put in meanwhile is newer.
     looking: Arc<Mutex<()>>,
@@ -55,8 +73,8 @@ pub struct Inventory {
 impl Inventory {
     /// Nothing is known yet.
     #[must_use]
-    pub fn new(engine: EngineHandle, targets: Targets, labs: Labs, plugins: Plugins, jobs: Jobs) -> Self {
-        Self { engine, targets, labs, plugins, jobs, snapshot: Arc::default(), looking: Arc::default() }
+    pub fn new(sources: Sources) -> Self {
+        Self { sources, snapshot: Arc::default(), looking: Arc::default() }
     }
 
     /// The snapshot, whenever it changes.
@@ -67,9 +85,10 @@ impl Inventory {
 
     /// Looks again and again, until the task is dropped.
     pub async fn keep(self) {
-        let mut faults = self.engine.changes();
-        let mut labs = self.labs.changes();
-        let mut jobs = self.jobs.changes();
+        let mut faults = self.sources.engine.changes();
+        let mut labs = self.sources.labs.changes();
+        let mut jobs = self.sources.jobs.changes();
+        let mut runs = self.sources.runs.changes();
         let (mut every_second, mut seldom) = (interval(FAULTS_EVERY), interval(OTHERS_EVERY));
         every_second.set_missed_tick_behavior(MissedTickBehavior::Delay);
         seldom.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -86,10 +105,12 @@ impl Inventory {
                     self.look_at_targets().await;
                 }
                 Ok(()) = jobs.changed() => self.look_at_jobs(),
+                Ok(()) = runs.changed() => self.look_at_runs(),
                 _ = every_second.tick() => {
                     if !self.snapshot.borrow().faults.is_empty() {
                         self.look_at_faults().await;
                     }
+                    self.look_at_runs();
                 }
                 _ = seldom.tick() => {
                     self.look_at_targets().await;
@@ -119,32 +140,40 @@ impl Inventory {
 
     /// Puts in labs as they are now.
     pub fn look_at_labs(&self) {
-        let labs = self.labs.facts().into_iter().map(|lab| (lab.name.clone(), Arc::new(lab))).collect();
+        let labs =
+            self.sources.labs.facts().into_iter().map(|lab| (lab.name.clone(), Arc::new(lab))).collect();
         self.publish(|snapshot| &mut snapshot.labs, labs);
     }
 
     /// Puts in jobs as they are now.
     pub fn look_at_jobs(&self) {
-        let jobs = self.jobs.statuses().into_iter().map(|job| (job.id.clone(), Arc::new(job))).collect();
+        let jobs =
+            self.sources.jobs.statuses().into_iter().map(|job| (job.id.clone(), Arc::new(job))).collect();
         self.publish(|snapshot| &mut snapshot.jobs, jobs);
+    }
+
+    /// Puts in runs as they are now.
+    pub fn look_at_runs(&self) {
+        let runs = self.sources.runs.list().into_iter().map(|run| (run.id.clone(), Arc::new(run))).collect();
+        self.publish(|snapshot| &mut snapshot.runs, runs);
     }
 
     async fn look_at_faults(&self) {
         let _looking = self.looking.lock().await;
         // A daemon that is stopping has none.
-        let faults = self.engine.list().await.unwrap_or_default();
+        let faults = self.sources.engine.list().await.unwrap_or_default();
         let faults = faults.into_iter().map(|fault| (fault.id.clone(), Arc::new(fault))).collect();
         self.publish(|snapshot| &mut snapshot.faults, faults);
     }
 
     async fn look_at_targets(&self) {
-        let targets = self.targets.list().await;
+        let targets = self.sources.targets.list().await;
         let targets = targets.into_iter().map(|target| (target.name.clone(), Arc::new(target))).collect();
         self.publish(|snapshot| &mut snapshot.targets, targets);
     }
 
     async fn look_at_plugins(&self) {
-        let plugins = self.plugins.list().await;
+        let plugins = self.sources.plugins.list().await;
         let plugins = plugins.into_iter().map(|plugin| (plugin.name.clone(), Arc::new(plugin))).collect();
         self.publish(|snapshot| &mut snapshot.plugins, plugins);
     }

@@ -1,5 +1,5 @@
-//! What a faultd that was killed has left on this host: found by our names, removed when nobody
-//! who lives can own it.
+//! What a faultd that was killed has left on this host: found by the journal and by our names, undone when nobody
+//! who lives can own it. Every step has its deadline: nothing of it can hold up a start.
 //!
 //! Programs attached through TCX and TAP devices are descriptors: they vanish with their process.
 //! What can stay are the devices of netem, filters at clsact (whose rules have ended by their lease),
@@ -7,7 +7,6 @@
 //! stay.
 
 use std::{
-    collections::HashSet,
     fs::{self, File, OpenOptions},
     io,
     path::{Path, PathBuf},
@@ -15,14 +14,18 @@ use std::{
 };
 
 use faultd_kernel::{
-    control_group::{self, own},
-    namespace::{self, Namespace},
+    control_group::own,
+    journal::{Journal, Outcome, Patience, Record},
+    namespace,
     process::ProcessIdentity,
-    residue::{self, Residue},
+    recovery,
 };
 use rustix::fs::{FlockOperation, flock};
 
 use crate::lab::{self, Labs};
+
+/// Where below the state directory is written down what is to be undone.
+const JOURNAL_DIRECTORY: &str = "journal";
 
 /// Every living faultd holds a shared lock on this file, so that one that starts knows whether
 /// others live. The kernel drops the lock with the process, however it ends.
@@ -55,84 +58,87 @@ impl LifeLock {
     }
 }
 
-/// Lets processes go on that a daemon on the same state has stopped or throttled, and did not live to let go, nor its
-/// guard; answers what was found, one line each.
+/// The journal of a daemon with this state directory.
 #[must_use]
-pub fn recover_processes(state_directory: &Path) -> Vec<String> {
-    match control_group::restore_leftovers(state_directory) {
-        Ok(leftovers) => leftovers.iter().map(ToString::to_string).collect(),
-        Err(error) => {
-            vec![format!("the journal of control groups cannot be read, and is left alone: {error}")]
-        }
-    }
+pub fn journal(state_directory: &Path) -> Journal {
+    Journal::in_directory(&state_directory.join(JOURNAL_DIRECTORY))
 }
 
-/// Removes devices and filters that dead daemons left; answers what was found, one line each.
+/// Undoes what an earlier life has written down and did not live to undo, but for its labs, and removes devices and
+/// filters that dead daemons left anywhere; answers what was found, one line each.
 #[must_use]
-pub fn recover(lock: &LifeLock) -> Vec<String> {
-    if !lock.alone() {
-        return Vec::new();
+pub fn recover(journal: &Journal, lock: &LifeLock, patience: Patience) -> Outcome {
+    let contents = journal.read();
+    let mut outcome: Outcome = contents.complaints.into_iter().map(Outcome::failed).collect();
+    outcome.add(recovery::undo_recorded(journal, contents.records, lock.alone(), patience));
+    if lock.alone() {
+        outcome.add(recovery::remove_by_name(patience));
     }
-    in_all_namespaces().iter().map(remove).collect()
+    outcome
 }
 
-/// What is there now and is not of a lab of this daemon, one line each.
-pub fn find(labs: &Labs) -> Vec<String> {
+/// What is there now and is not of a lab of this daemon, or could not be undone so far, one line each.
+pub fn find(journal: &Journal, labs: &Labs) -> Vec<String> {
     let ours = labs.namespaces();
     let foreign = namespaces_of_labs().into_iter().filter(|name| !ours.contains(name));
-    foreign
-        .map(|name| {
-            format!(
-                "network namespace {name}: of another faultd, or forgotten ('faultd --cleanup' removes it)"
-            )
-        })
-        .collect()
+    let foreign = foreign.map(|name| {
+        format!("network namespace {name}: of another faultd, or forgotten ('faultd --cleanup' removes it)")
+    });
+    let not_undone = journal.unfinished();
+    let not_undone = not_undone.iter().map(|record| {
+        format!("{}: changed by faultd and not undone yet; the next start tries it again", text(record))
+    });
+    foreign.chain(not_undone).collect()
+}
+
+fn text(record: &Record) -> String {
+    lab::recorded_name(record).map_or_else(|| recovery::text(record), |name| format!("lab {name}"))
+}
+
+/// Removes the faults of daemons that are dead, and what they needed; labs stay.
+///
+/// # Errors
+/// When another faultd lives, or the lock cannot be taken.
+pub fn clean_up_faults(state_directory: &Path) -> io::Result<Outcome> {
+    let lock = lock_alone()?;
+    Ok(recover(&journal(state_directory), &lock, Patience::from_now()))
 }
 
 /// Removes everything that has our name, labs and their processes included.
 ///
 /// # Errors
-/// When another faultd lives, or the lock cannot be taken.
-pub fn clean_up_everything(state_directory: &Path) -> io::Result<Vec<String>> {
-    let lock = LifeLock::take()?;
-    if !lock.alone() {
-        return Err(io::Error::other("another faultd runs: stop it first, it cleans up by itself"));
-    }
-    let mut report = recover_processes(state_directory);
-    report.extend(recover(&lock));
+/// As [`clean_up_faults`].
+pub fn clean_up_everything(state_directory: &Path) -> io::Result<Outcome> {
+    let lock = lock_alone()?;
+    let (journal, patience) = (journal(state_directory), Patience::from_now());
+    let mut report = recover(&journal, &lock, patience);
+    report.add(lab::remove_recorded(&journal, patience));
     for name in namespaces_of_labs() {
-        report.extend(end_processes_in(&name));
-        report.push(remove(&Residue::Namespace { name }));
+        report.add(end_processes_in(&name));
+        report.add(recovery::remove_namespace(name));
     }
-    report.extend(own::all().iter().flat_map(|directory| remove_group(directory)));
-    report.extend(memory_directories().into_iter().map(|path| match fs::remove_dir_all(&path) {
-        Ok(()) => format!("{}: removed", path.display()),
-        Err(error) => format!("{}: {error}", path.display()),
-    }));
+    own::all().iter().for_each(|directory| report.add(remove_group(directory)));
+    report.add(
+        memory_directories()
+            .into_iter()
+            .map(|path| outcome(&path.display(), "removed", fs::remove_dir_all(&path)))
+            .collect(),
+    );
     Ok(report)
 }
 
-/// Our own namespace and all that have a name: any of them may have been a target. What was left in one
-/// without a name ends with it.
-fn in_all_namespaces() -> Vec<Residue> {
-    let named = namespace::list_named().into_iter().filter_map(|name| Namespace::open_named(&name).ok());
-    let all: HashSet<Namespace> = Namespace::current().into_iter().chain(named).collect();
-    all.iter().flat_map(in_namespace).collect()
+fn lock_alone() -> io::Result<LifeLock> {
+    let lock = LifeLock::take()?;
+    if lock.alone() {
+        return Ok(lock);
+    }
+    Err(io::Error::other("another faultd runs: stop it first, it cleans up by itself"))
 }
 
-fn in_namespace(namespace: &Namespace) -> Vec<Residue> {
-    let found = residue::find(std::slice::from_ref(namespace)).unwrap_or_else(|error| {
-        tracing::warn!(%error, "leftovers cannot be looked for");
-        Vec::new()
-    });
-    // Namespaces of ours are a matter of labs.
-    found.into_iter().filter(|found| !matches!(found, Residue::Namespace { .. })).collect()
-}
-
-fn remove(found: &Residue) -> String {
-    match residue::remove(found) {
-        Ok(()) => format!("{found}: left by an earlier faultd, removed"),
-        Err(error) => format!("{found}: left by an earlier faultd, and cannot be removed: {error}"),
+fn outcome<E: std::fmt::Display>(what: &dyn std::fmt::Display, done: &str, result: Result<(), E>) -> Outcome {
+    match result {
+        Ok(()) => Outcome::done(format!("{what}: {done}")),
+        Err(error) => Outcome::failed(format!("{what}: {error}")),
     }
 }
 
@@ -142,30 +148,28 @@ fn namespaces_of_labs() -> Vec<String> {
 }
 
 /// A group of ours, with the processes that are still in it.
-fn remove_group(directory: &Path) -> Vec<String> {
-    let mut report: Vec<String> = lab::processes_in_group(directory)
+fn remove_group(directory: &Path) -> Outcome {
+    let mut report: Outcome = lab::processes_in_group(directory)
         .into_iter()
         .map(|process| ended(process, &directory.display().to_string()))
         .collect();
-    report.extend(match own::remove(directory) {
+    match own::remove(directory) {
         // The groups around one that is removed go with it.
-        Ok(()) if !directory.exists() => Some(format!("control group {}: removed", directory.display())),
-        Ok(()) => None,
-        Err(error) => Some(format!("control group {}: {error}", directory.display())),
-    });
+        Ok(()) if directory.exists() => {}
+        removed => {
+            report.add(outcome(&format!("control group {}", directory.display()), "removed", removed));
+        }
+    }
     report
 }
 
 /// A namespace with processes in it would live on without its name.
-fn end_processes_in(name: &str) -> Vec<String> {
+fn end_processes_in(name: &str) -> Outcome {
     lab::processes_in(name).into_iter().map(|process| ended(process, name)).collect()
 }
 
-fn ended(process: ProcessIdentity, place: &str) -> String {
-    match process.stop(TERMINATION_GRACE) {
-        Ok(()) => format!("process {} in {place}: ended", process.pid),
-        Err(error) => format!("process {} in {place}: {error}", process.pid),
-    }
+fn ended(process: ProcessIdentity, place: &str) -> Outcome {
+    outcome(&format!("process {} in {place}", process.pid), "ended", process.stop(TERMINATION_GRACE))
 }
 
 fn memory_directories() -> Vec<PathBuf> {

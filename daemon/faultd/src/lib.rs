@@ -30,11 +30,13 @@ pub mod inventory;
 pub mod jobs;
 pub mod lab;
 pub mod leftovers;
+pub mod manual;
 pub mod metrics;
 pub mod plugins;
 pub mod policy;
 pub mod readiness;
 pub mod run;
+pub mod service_manager;
 pub mod target;
 
 /// An error with its causes in one line.

@@ -185,14 +185,18 @@ fn a_daemon_that_cannot_start_says_why_in_one_line_and_leaves_the_first_alone() 
 #[test]
 fn without_a_daemon_faultctl_says_how_to_start_one() {
     let daemon = DaemonUnderTest::prepare(FAULTD, &[], &[]);
-    for words in
-        ["doctor", "lab status", "fault ls", "fault add x --delay 1ms", "run --cluster x --duration 1s"]
-    {
+    for words in ["lab status", "fault ls", "fault add x --delay 1ms", "run --cluster x --duration 1s"] {
         let answer = daemon.faultctl(words);
         assert_refused(&answer, 4, "start it with 'sudo faultd'");
         assert_eq!(answer.stderr.lines().count(), 1, "{answer:#?}");
     }
     assert!(!daemon.directory().join("outputs").exists());
+    let alone = daemon.faultctl("doctor");
+    assert_eq!((alone.code, alone.complaints().len()), (Some(4), 1), "{alone:#?}");
+    assert!(
+        alone.stdout.contains("no faultd runs") && alone.stdout.contains("\n  fix: start it"),
+        "{alone:#?}"
+    );
 }
 
 #[test]
@@ -219,7 +223,7 @@ fn whoever_is_not_root_is_told_so() {
     assert_eq!((answer.code, answer.stderr.lines().count()), (Some(1), 1), "{answer:#?}");
     assert!(answer.stderr.contains("root") || answer.stderr.contains("sudo"), "{answer:#?}");
     fs::set_permissions(daemon.directory(), fs::Permissions::from_mode(0o755)).unwrap();
-    let answer = run(setpriv(&daemon.faultctl_command("doctor")), PATIENCE);
+    let answer = run(setpriv(&daemon.faultctl_command("fault ls")), PATIENCE);
     assert_refused(&answer, 5, "call faultctl with sudo");
 }
 

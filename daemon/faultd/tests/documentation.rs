@@ -6,6 +6,7 @@ use std::{
     fs,
     os::unix::fs::symlink,
     path::{Path, PathBuf},
+    process::Command,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -79,6 +80,9 @@ fn all_steps_succeed(document: &str) {
 }
 
 fn succeeds(daemon: &DaemonUnderTest, command: &str) {
+    if let Some(script) = command.strip_prefix("python3 ") {
+        return script_succeeds(daemon, script);
+    }
     let words = command.strip_prefix("faultctl ").expect("a block marked sh holds calls of faultctl only");
     let mut called = daemon.faultctl_command(words);
     if let Some(folder) = words.strip_prefix("plugin build ") {
@@ -89,6 +93,16 @@ fn succeeds(daemon: &DaemonUnderTest, command: &str) {
         called.env("CARGO_TARGET_DIR", repository().join("target/build/wasm"));
     }
     run(called, PATIENCE).succeeded();
+}
+
+/// A script in Python, for the interpreter of the host's packages, whose modules it uses.
+fn script_succeeds(daemon: &DaemonUnderTest, script: &str) {
+    let like = daemon.faultctl_command("fault ls");
+    let mut called = Command::new("/usr/bin/python3");
+    called.arg(script).current_dir(daemon.directory());
+    called.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let answer = run(called, PATIENCE).succeeded();
+    assert!(!answer.stdout.is_empty(), "{script} prints nothing");
 }
 
 #[test]

@@ -109,6 +109,25 @@ fn after_kill_9_traffic_is_normal_within_a_second_and_the_next_start_reports() {
 }
 
 #[test]
+fn a_spoilt_record_is_kept_aside_and_named_by_the_next_start_which_goes_on() {
+    let mut daemon = DaemonUnderTest::start(FAULTD);
+    daemon.kill();
+    let journal = daemon.state_directory().join("journal");
+    fs::create_dir_all(&journal).unwrap();
+    fs::write(journal.join("00009998.record"), "torn").unwrap();
+    fs::write(journal.join("00009999.new"), "never finished").unwrap();
+    daemon.restart();
+    let report: Value = serde_json::from_str(&daemon.faultctl("-o json doctor").stdout).unwrap();
+    let found = report["recovered"].to_string();
+    assert!(found.contains("00009998.record: it is torn") && !found.contains("00009999"), "{found}");
+    assert!(journal.join("00009998.spoilt").exists() && !journal.join("00009999.new").exists());
+    daemon.kill();
+    daemon.restart();
+    let report = daemon.faultctl("-o json doctor").stdout;
+    assert!(!report.contains("torn"), "it is said once: {report}");
+}
+
+#[test]
 fn a_stopped_daemon_cannot_hold_a_fault_and_goes_on_afterwards() {
     let mut traffic = Traffic::start();
     let fault = traffic.add_fault("--detach");

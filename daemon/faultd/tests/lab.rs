@@ -2,7 +2,6 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
-    fs,
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -155,10 +154,8 @@ fn a_daemon_killed_while_a_lab_comes_up_leaves_nothing_that_the_next_does_not_ha
     for members_started in [0, 1, 3] {
         let lab = daemon.lab_name();
         let coming_up = daemon.faultctl_started(&up_words(&lab));
-        let record = daemon.state_directory().join("labs");
-        let has_record = || fs::read_dir(&record).is_ok_and(|mut files| files.next().is_some());
         let begun = wait_until(Duration::from_secs(30), || {
-            has_record() && processes_of_lab(&lab).len() >= members_started
+            daemon.has_lab_record() && processes_of_lab(&lab).len() >= members_started
         });
         assert!(begun, "the lab does not come up");
         daemon.kill();

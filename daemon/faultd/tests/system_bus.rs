@@ -1,20 +1,22 @@
 //! The system bus: who is let in by the policy and by polkit, and that nothing outlives its caller. The bus is one of the
-//! test's own, with a polkit of its own that says what the test wants.
+//! test's own with the policy that ships, and with a polkit of its own that says what the test wants.
 #![expect(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     collections::HashMap,
     fs,
     os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use faultd_api::names::path_element;
 use faultd_testkit::{
     command::{Answer, Running, run, wait_until},
     daemon_under_test::DaemonUnderTest,
+    message_bus::TestBus,
     skip,
 };
 use rustix::process::Signal;
@@ -25,48 +27,6 @@ const FAULTD: &str = env!("CARGO_BIN_EXE_faultd");
 const PATIENCE: Duration = Duration::from_secs(30);
 const NOBODY: &str = "65534";
 const DENIED: i32 = 5;
-
-/// A message bus that takes the place of the system's.
-struct TestBus {
-    directory: PathBuf,
-    _process: Running,
-}
-
-impl TestBus {
-    fn start() -> Self {
-        let directory = std::env::temp_dir().join(format!("faultd-test-{}-bus", std::process::id()));
-        fs::create_dir(&directory).expect("a directory for a bus");
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("open to all");
-        let socket = directory.join("socket");
-        let configuration = format!(
-            "<busconfig><type>system</type><listen>unix:path={}</listen><auth>EXTERNAL</auth>\
-             <policy context=\"default\"><allow user=\"*\"/><allow own=\"*\"/><allow send_type=\"method_call\"/>\
-             <allow send_type=\"signal\"/><allow send_requested_reply=\"true\" send_type=\"method_return\"/>\
-             <allow send_requested_reply=\"true\" send_type=\"error\"/><allow receive_type=\"*\"/>\
-             <allow eavesdrop=\"true\"/></policy></busconfig>",
-            socket.display()
-        );
-        let file = directory.join("bus.conf");
-        fs::write(&file, configuration).expect("a configuration");
-        let mut command = Command::new("dbus-daemon");
-        command.arg("--nofork").arg(format!("--config-file={}", file.display()));
-        let process = Running::start(command);
-        assert!(wait_until(PATIENCE, || socket.exists()), "no bus: {}", process.stderr());
-        Self { directory, _process: process }
-    }
-
-    fn address(&self) -> String {
-        format!("unix:path={}", self.directory.join("socket").display())
-    }
-}
-
-impl Drop for TestBus {
-    fn drop(&mut self) {
-        self._process.signal(Signal::TERM);
-        self._process.ends_within(PATIENCE);
-        let _ = fs::remove_dir_all(&self.directory);
-    }
-}
 
 /// Grants the actions that it was told to, to everybody.
 struct Polkit {
@@ -106,6 +66,13 @@ fn on_the_bus(daemon: &DaemonUnderTest, bus: &TestBus, user: Option<&str>, words
     whole.args(command.get_args()).env("FAULTD_BUS", "system");
     whole.env("DBUS_SYSTEM_BUS_ADDRESS", bus.address()).current_dir("/");
     whole
+}
+
+/// What busctl prints.
+fn busctl_on(address: &str, words: &str) -> String {
+    let mut command = Command::new("busctl");
+    command.arg(format!("--address={address}")).args(words.split_whitespace());
+    run(command, PATIENCE).succeeded().stdout
 }
 
 fn assert_denied(answer: &Answer, reason: &str) {
@@ -224,21 +191,31 @@ fn callers(bus: &TestBus, granted: &Mutex<Vec<&'static str>>) {
     command.current_dir(daemon.directory());
     let mut running = Running::start(command);
     assert!(wait_until(PATIENCE, || faults(&daemon) == 1), "{running:?}");
-    for (path, interface) in [
-        ("/org/faultd/Engine1", "org.faultd.Engine1.Manager"),
-        ("/org/faultd/Engine1/run/r1", "org.faultd.Engine1.Run"),
+    let job = busctl_on(
+        &address,
+        "call org.faultd.Engine1 /org/faultd/Engine1 org.faultd.Engine1.Manager BeginLabDown s x",
+    );
+    assert!(job.contains("/org/faultd/Engine1/job/j1"), "{job}");
+    let objects = "/org/faultd/Engine1";
+    for (path, name) in [
+        (objects.to_owned(), "Manager"),
+        (format!("{objects}/run/r1"), "Run"),
+        (format!("{objects}/fault/f3"), "Fault"),
+        (format!("{objects}/target/{}", path_element(&format!("{lab}/etcd0"))), "Target"),
+        (format!("{objects}/lab/{}", path_element(&lab)), "Lab"),
+        (format!("{objects}/plugin/window"), "Plugin"),
+        (format!("{objects}/job/j1"), "Job"),
     ] {
-        assert_is_as_checked_in(interface, &interface_of(&address, path, interface));
+        let there = || busctl_on(&address, "tree --list org.faultd.Engine1").lines().any(|line| line == path);
+        assert!(wait_until(PATIENCE, there), "no {path}");
+        let interface = format!("org.faultd.Engine1.{name}");
+        assert_is_as_checked_in(&interface, &interface_of(&address, &path, &interface));
     }
     running.signal(Signal::KILL);
     assert!(wait_until(PATIENCE, || faults(&daemon) == 0), "{}", daemon.log());
 
     // Tools that are made for any bus see the same.
-    let busctl = |words: &str| {
-        let mut command = Command::new("busctl");
-        command.arg(format!("--address={address}")).args(words.split_whitespace());
-        run(command, PATIENCE).succeeded().stdout
-    };
+    let busctl = |words: &str| busctl_on(&address, words);
     assert!(busctl("tree --list org.faultd.Engine1").contains("/org/faultd/Engine1"));
     let shown = busctl("introspect org.faultd.Engine1 /org/faultd/Engine1");
     assert!(shown.contains("org.faultd.Engine1.Manager") && shown.contains(".AddFault"), "{shown}");
@@ -275,6 +252,27 @@ fn whoever_the_policy_names_may_use_the_private_socket_and_nobody_else() {
     call(NOBODY, NOBODY, "fault ls").succeeded();
     assert_denied(&call(NOBODY, NOBODY, &add), "lacks the right 'inject'");
     assert_denied(&call("54321", "54321", "fault ls"), "lacks the right 'read'");
+    // Nor may they read what objects show.
+    let read = |user: &str, words: &str| {
+        let mut whole = Command::new("setpriv");
+        whole.args(["--reuid", user, "--regid", user, "--clear-groups", "--", "busctl"]);
+        whole.arg(format!("--address=unix:path={}", daemon.socket().display()));
+        run(
+            {
+                whole.args(words.split_whitespace()).current_dir("/");
+                whole
+            },
+            PATIENCE,
+        )
+    };
+    let engine = "org.faultd.Engine1 /org/faultd/Engine1";
+    let managed = format!("call {engine} org.freedesktop.DBus.ObjectManager GetManagedObjects");
+    let lab_name = format!("get-property {engine}/lab/{} org.faultd.Engine1.Lab Name", path_element(&lab));
+    for words in [&managed, &lab_name] {
+        read(NOBODY, words).succeeded();
+        let refused = read("54321", words);
+        assert!(refused.code != Some(0) && refused.stderr.contains("lacks the right"), "{refused:#?}");
+    }
     call("54321", "12345", &add).succeeded();
     assert_denied(&call("54321", "12345", &format!("lab down {lab}")), "lacks the right 'administer'");
     call("54321", "12345", "fault clear").succeeded();

@@ -1,22 +1,43 @@
-//! `faultctl doctor`: what this kernel and host can do, and what is left over.
+//! `faultctl doctor`: what this kernel and host can do, what is left over, and what is wrong with what to do.
 
 use faultd_api::{
     dictionary,
-    doctor::{Choice, DoctorReport},
+    doctor::{DoctorReport, Problem, Severity},
     proxy::ManagerProxy,
 };
 
-use super::several::{self, Answers, Hosts, OnHost};
+use super::{
+    doctor_alone,
+    several::{self, Answers, Hosts, OnHost},
+};
 use crate::{
     command_error::CommandError,
     connection::BusAddress,
     output::{Format, table},
 };
 
+pub(crate) const EXAMPLES: &str = "Examples:
+  faultctl doctor
+  faultctl doctor -o json
+  faultctl --bus system doctor";
+
 pub(crate) async fn doctor(bus: &BusAddress, output: Format) -> Result<(), CommandError> {
-    let report: DoctorReport = dictionary::decode(bus.connect().await?.doctor().await?)?;
-    output.one("doctor", &report, text)?;
-    verdict(&report)
+    let answer = match bus.connect().await {
+        Ok(manager) => manager.doctor().await.map_err(CommandError::from),
+        Err(error) => Err(error),
+    };
+    match answer {
+        Ok(report) => {
+            let report: DoctorReport = dictionary::decode(report)?;
+            output.one("doctor", &report, text)?;
+            verdict(&report)
+        }
+        Err(error) if error.means_no_daemon() => {
+            doctor_alone::report(bus, output)?;
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The reports of several machines, one after the other.
@@ -36,15 +57,22 @@ pub(crate) async fn on_each(hosts: &Hosts, output: Format) -> Result<(), Command
     several::ended(failed)
 }
 
-/// What is missing may well be so, and what is left over may be another faultd's; a fault that nothing
-/// can carry is a failed check.
+/// What is missing may well be so, and what is left over may be another faultd's: these are warnings. An error is a
+/// failed check.
 fn verdict(report: &DoctorReport) -> Result<(), CommandError> {
-    let hopeless = |choice: &&Choice| choice.backend == "none";
-    match report.choices.iter().find(hopeless) {
-        Some(choice) => {
-            Err(CommandError::CheckFailed(format!("nothing here can carry out {}", choice.fault)))
-        }
+    match report.problems.iter().find(|problem| problem.severity == Severity::Error) {
+        Some(Problem { what, fix, .. }) => Err(CommandError::CheckFailed(format!("{what}; {fix}"))),
         None => Ok(()),
+    }
+}
+
+/// What is wrong, each with what to do below it.
+pub(super) fn problems_text(problems: &[Problem]) -> String {
+    let lines =
+        |Problem { severity, what, fix }: &Problem| format!("{}: {what}\n  fix: {fix}", severity.text());
+    match problems {
+        [] => "problems: none".to_owned(),
+        problems => format!("problems:\n{}", problems.iter().map(lines).collect::<Vec<_>>().join("\n")),
     }
 }
 
@@ -61,6 +89,7 @@ fn text(report: &DoctorReport) -> String {
         table(["FAULT", "BACKEND", "REASON"], choices),
         list("recovered at the start of the daemon", &report.recovered),
         list("left over", &report.leftovers),
+        problems_text(&report.problems),
     ];
     parts.join("\n\n")
 }
@@ -74,32 +103,38 @@ fn list(title: &str, lines: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use faultd_api::doctor::Choice;
+
     use super::*;
 
-    fn report(backend: &str, leftovers: Vec<String>) -> DoctorReport {
-        let choice = Choice { fault: "delay".into(), backend: backend.into(), reason: "no fq here".into() };
+    fn report(problems: Vec<Problem>) -> DoctorReport {
+        let choice = Choice { fault: "delay".into(), backend: "relay".into(), reason: "no fq here".into() };
         DoctorReport {
             version: "0.1.0".into(),
             kernel: "6.1.0".into(),
             checks: Vec::new(),
             choices: vec![choice],
             recovered: vec!["tap f1".into()],
-            leftovers,
+            leftovers: Vec::new(),
+            problems,
         }
     }
 
     #[test]
-    fn a_fault_without_backend_fails_the_check_and_a_leftover_does_not() {
-        assert!(verdict(&report("relay", Vec::new())).is_ok());
-        assert!(verdict(&report("none", Vec::new())).is_err());
-        assert!(verdict(&report("relay", vec!["namespace x".into()])).is_ok());
+    fn an_error_fails_the_check_with_its_fix_and_a_warning_does_not() {
+        let (warning, error) = (Problem::warning("no fq", "modprobe"), Problem::error("no root", "use sudo"));
+        assert!(verdict(&report(Vec::new())).is_ok());
+        assert!(verdict(&report(vec![warning.clone()])).is_ok());
+        let failed = verdict(&report(vec![warning, error])).unwrap_err();
+        assert_eq!(failed.to_string(), "no root; use sudo");
     }
 
     #[test]
     fn the_text_says_what_was_recovered_and_that_nothing_is_left() {
-        let text = text(&report("relay", Vec::new()));
+        let text = text(&report(vec![Problem::warning("no fq", "modprobe")]));
         assert!(text.starts_with("faultd 0.1.0 on Linux 6.1.0\n"), "{text}");
         assert!(text.contains("recovered at the start of the daemon:\n  tap f1\n"), "{text}");
-        assert!(text.ends_with("left over: nothing"), "{text}");
+        assert!(text.contains("left over: nothing\n"), "{text}");
+        assert!(text.ends_with("problems:\nwarning: no fq\n  fix: modprobe"), "{text}");
     }
 }

@@ -22,12 +22,16 @@ use crate::{
 
 /// The file that describes a cluster.
 const DESCRIPTION_FILE: &str = "cluster.toml";
+const NO_LAB: &str = "no lab is up: 'faultctl lab up workloads/etcd' starts one";
 /// Where the clusters that ship with faultd are described.
 const WORKLOADS_DIRECTORY: &str = "workloads";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum LabVerb {
     /// Starts a cluster and waits until it serves.
+    #[command(
+        after_help = "Examples:\n  faultctl lab up workloads/etcd\n  faultctl lab up etcd --name second"
+    )]
     Up {
         /// A directory with a cluster.toml, the file itself, or a name: etcd means workloads/etcd.
         #[arg(value_name = "PATH|NAME")]
@@ -37,11 +41,13 @@ pub(crate) enum LabVerb {
         name: Option<String>,
     },
     /// The labs that are up, their members and roles.
+    #[command(after_help = "Examples:\n  faultctl lab status\n  faultctl lab status etcd -o json")]
     Status {
         /// The lab's name, or the directory that it was started from.
         name: Option<String>,
     },
     /// Takes a lab down without a trace.
+    #[command(after_help = "Examples:\n  faultctl lab down\n  faultctl lab down etcd")]
     Down {
         /// The lab's name, or the directory that it was started from; needless where only one is up.
         name: Option<String>,
@@ -129,14 +135,18 @@ fn find<'a>(name: &str, labs: &'a [LabStatus]) -> Result<&'a LabStatus, CommandE
 fn the_only(labs: &[LabStatus]) -> Result<&LabStatus, CommandError> {
     match labs {
         [lab] => Ok(lab),
-        [] => Err(CommandError::NotFound("no lab is up".to_owned())),
+        [] => Err(CommandError::NotFound(NO_LAB.to_owned())),
         _ => Err(CommandError::Usage(format!("say which lab: {}", those_that_are_up(labs)))),
     }
 }
 
 fn those_that_are_up(labs: &[LabStatus]) -> String {
     let names: Vec<&str> = labs.iter().map(|lab| lab.name.as_str()).collect();
-    if names.is_empty() { "none is up".to_owned() } else { format!("up: {}", names.join(", ")) }
+    if names.is_empty() {
+        "none is up, and 'faultctl lab up workloads/etcd' starts one".to_owned()
+    } else {
+        format!("up: {}", names.join(", "))
+    }
 }
 
 /// The name in a description; everything else in it is the daemon's business.
@@ -180,7 +190,10 @@ mod tests {
     #[test]
     fn the_only_lab_needs_no_name_and_several_are_listed() {
         assert_eq!(the_only(&[lab("a")]).unwrap().name, "a");
-        assert_eq!(the_only(&[]).unwrap_err().to_string(), "no lab is up");
+        assert_eq!(
+            the_only(&[]).unwrap_err().to_string(),
+            "no lab is up: 'faultctl lab up workloads/etcd' starts one"
+        );
         assert_eq!(the_only(&[lab("a"), lab("b")]).unwrap_err().to_string(), "say which lab: up: a, b");
     }
 

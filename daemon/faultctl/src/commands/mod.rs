@@ -1,12 +1,18 @@
 //! One noun, one file. Each verb asks the daemon, and prints what it answered.
 
+pub(crate) mod completions;
 pub(crate) mod doctor;
+mod doctor_alone;
+pub(crate) mod documents;
 pub(crate) mod fault;
 pub(crate) mod lab;
 mod other_machines;
 pub(crate) mod plugin;
 pub(crate) mod results;
 pub(crate) mod run;
+mod run_plan;
+pub(crate) mod runs;
+pub(crate) mod schema;
 pub(crate) mod search;
 mod several;
 pub(crate) mod target;
@@ -31,6 +37,8 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<(), CommandError> {
     if matches!(noun, Noun::StdioBridge) {
         return remote::serve(&bus);
     }
+    // Some words are about faultctl itself, wherever a session asks its daemons.
+    let hosts = if noun.asks_nobody() { Vec::new() } else { hosts };
     if !hosts.is_empty() {
         several::refuse_what_stays_here(&noun)?;
     }
@@ -49,6 +57,10 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<(), CommandError> {
         Noun::Search(arguments) => search::search(*arguments, &bus, output).await,
         Noun::Results(verb) => results::results(verb, output),
         Noun::Plugin(verb) => plugin::plugin(verb, &bus, output).await,
+        Noun::Runs(verb) => runs::runs(verb, &bus, output).await,
+        Noun::Completions { shell } => completions::completions(shell),
+        Noun::Schema { name } => schema::schema(name.as_deref(), output),
+        Noun::Documents(arguments) => documents::documents(&arguments),
         Noun::StdioBridge => Ok(()),
     }
 }

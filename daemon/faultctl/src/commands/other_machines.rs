@@ -12,7 +12,7 @@ use faultd_api::{
 use futures_util::future::join_all;
 use tokio::{sync::watch, time::sleep};
 
-use super::decode_all;
+use super::{decode_all, several::OnHost};
 use crate::{
     command_error::CommandError,
     connection::BusAddress,
@@ -38,6 +38,7 @@ struct OtherMachine {
     host: String,
     manager: ManagerProxy<'static>,
     request: FaultRequest,
+    plan: FaultPlan,
 }
 
 impl OtherMachines {
@@ -60,6 +61,14 @@ impl OtherMachines {
         };
         let machines = join_all(also_on.iter().map(connect)).await;
         Ok(Self { machines: machines.into_iter().collect::<Result<_, _>>()?, inject_at_ns, hold_for_ns })
+    }
+
+    /// What would be done, for a run that is not made.
+    pub(super) fn into_plans(self) -> Vec<OnHost<FaultPlan>> {
+        self.machines
+            .into_iter()
+            .map(|OtherMachine { host, plan, .. }| OnHost { host, value: plan })
+            .collect()
     }
 
     /// Puts the faults on, once it is known when the measured time begins, and tells the run of them until they have
@@ -90,10 +99,10 @@ impl OtherMachine {
             ..FaultRequest::default()
         };
         let plan: FaultPlan = dictionary::decode(manager.plan_fault(dictionary::encode(&request)?).await?)?;
-        request.target = plan.target;
+        request.target.clone_from(&plan.target);
         // An old daemon is found out now, and not in the middle of a run.
         ask_for_the_time(&manager).await?;
-        Ok(Self { host: also.host.to_string(), manager, request })
+        Ok(Self { host: also.host.to_string(), manager, request, plan })
     }
 
     async fn play(&self, run: &RunProxy<'_>, begin_ns: u64, end_ns: u64) {

@@ -30,15 +30,23 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginVerb {
     /// The plugins that the daemon finds.
+    #[command(after_help = "Examples:\n  faultctl plugin ls")]
     Ls,
     /// What one plugin is, may do and can be set to.
+    #[command(
+        after_help = "Examples:\n  faultctl plugin inspect ramp\n  faultctl plugin inspect ./mine.wasm -o json"
+    )]
     Inspect {
         /// A plugin's name, or a file that ends in .wasm.
         plugin: String,
     },
     /// Tries a plugin: its imports, its limits, and for a schedule a dry run, drawn.
+    #[command(
+        after_help = "Examples:\n  faultctl plugin check flap --delay 50ms --set period=20s\n  faultctl plugin check ./mine.wasm --loss 10% --duration 2m --svg mine.svg"
+    )]
     Check(Box<CheckArguments>),
     /// Begins a plugin of your own: a crate that compiles as it is.
+    #[command(after_help = "Examples:\n  faultctl plugin new schedule sawtooth")]
     New {
         /// What it is to be.
         world: WorldChoice,
@@ -46,6 +54,9 @@ pub(crate) enum PluginVerb {
         name: String,
     },
     /// Makes a plugin of a crate, or of a module or component that another tool has made.
+    #[command(
+        after_help = "Examples:\n  faultctl plugin build sawtooth\n  faultctl plugin build ./component.wasm --manifest plugin.toml --to plugins"
+    )]
     Build {
         /// The crate's folder, or a file that ends in .wasm.
         #[arg(default_value = ".")]
@@ -58,6 +69,7 @@ pub(crate) enum PluginVerb {
         to: PathBuf,
     },
     /// Makes the decisions of a recorded run again, and says whether they are the same.
+    #[command(after_help = "Examples:\n  faultctl plugin replay ./outputs/20260304_050607_baseline")]
     Replay {
         /// The run's folder.
         folder: PathBuf,
@@ -148,7 +160,7 @@ async fn inspect(plugin: &str, bus: &BusAddress, output: Format) -> Result<(), C
             report.report
         }
     };
-    output.one("plugin", &report, report_text)
+    output.one("plugin-report", &report, report_text)
 }
 
 fn report_text(report: &PluginReport) -> String {
@@ -231,7 +243,7 @@ fn new(world: WorldChoice, name: &str, output: Format) -> Result<(), CommandErro
     let folder = Path::new(name);
     plugin_project::write(world, name, folder)?;
     let line = format!("{name} is begun: change {name}/src/lib.rs, then 'faultctl plugin build {name}'");
-    output.done("plugin", "folder", name.into(), &line)
+    output.done("plugin-begun", "folder", name.into(), &line)
 }
 
 fn build(source: &Path, manifest: Option<&Path>, to: &Path, output: Format) -> Result<(), CommandError> {
@@ -259,7 +271,7 @@ fn build(source: &Path, manifest: Option<&Path>, to: &Path, output: Format) -> R
     fs::write(&path, plugin.component).map_err(|error| failed("write", &path, error))?;
     let shown = path.display().to_string();
     let line = format!("{shown} is built; try it with 'faultctl plugin check {shown}'");
-    output.done("plugin", "file", shown.clone().into(), &line)
+    output.done("plugin-built", "file", shown.clone().into(), &line)
 }
 
 async fn replay(folder: &Path, bus: &BusAddress, output: Format) -> Result<(), CommandError> {

@@ -9,6 +9,7 @@ use faultd_results::{
     summary::Summary,
     text,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::tool_output::{self, ReadArguments};
@@ -21,23 +22,30 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum ResultsVerb {
     /// The runs below a directory, oldest first.
+    #[command(after_help = "Examples:\n  faultctl results ls\n  faultctl results ls ./elsewhere -o jsonl")]
     Ls {
         /// Where to look.
         #[arg(default_value = OUTPUTS)]
         directory: PathBuf,
     },
     /// The summary of one run.
+    #[command(
+        after_help = "Examples:\n  faultctl results show 20260304_050607_baseline\n  faultctl results show ./outputs/20260304_050607_baseline -o json"
+    )]
     Show {
         /// The run's folder, or its name inside of outputs.
         folder: PathBuf,
     },
     /// What another load generator has printed, such as cassandra-stress: second by second, silent ones included.
+    #[command(
+        after_help = "Examples:\n  faultctl results read baseline_cassandra-stress.log\n  faultctl results read - --tool wrk -o json"
+    )]
     Read(ReadArguments),
 }
 
 /// A line of `results ls`.
-#[derive(Debug, Serialize)]
-struct ResultRow {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ResultRow {
     folder: PathBuf,
     label: Option<String>,
     status: String,
@@ -52,8 +60,8 @@ struct ResultRow {
 }
 
 /// All of one run.
-#[derive(Debug, Serialize)]
-struct ResultDocument<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ResultDocument<'a> {
     folder: &'a Path,
     summary: &'a Summary,
     metadata: &'a Metadata,
@@ -134,7 +142,7 @@ fn show(folder: &Path, output: Format) -> Result<(), CommandError> {
     let folder = if !folder.exists() && inside.exists() { &inside } else { folder };
     let Run { metadata, summary } = folder::read(folder)?;
     let document = ResultDocument { folder, summary: &summary, metadata: &metadata };
-    output.one("result", &document, |document| {
+    output.one("result-report", &document, |document| {
         summary_text(document.folder, document.metadata, document.summary)
     })
 }

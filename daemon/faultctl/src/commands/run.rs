@@ -10,7 +10,7 @@ use faultd_api::{
     error::Error as BusError,
     names::BUS_NAME,
     proxy::{ManagerProxy, RunProxy},
-    run::{RunProgress, RunRequest, RunResult},
+    run::{RunProgress, RunRequest, RunResult, RunStatus},
 };
 use faultd_results::{
     folder::{self, FolderError, Run},
@@ -18,11 +18,12 @@ use faultd_results::{
     summary::Summary,
 };
 use futures_util::{FutureExt, StreamExt};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::watch;
 use zbus::OwnedFd;
 
-use super::{other_machines::OtherMachines, results::summary_text};
+use super::{other_machines::OtherMachines, results::summary_text, run_plan};
 pub(crate) use crate::run_flags::RunArguments;
 use crate::{
     command_error::CommandError,
@@ -34,9 +35,26 @@ use crate::{
     progress::ProgressDisplay,
 };
 
+pub(crate) const EXAMPLES: &str = "Examples:
+  faultctl run --cluster etcd --duration 20s --label baseline
+  faultctl run --cluster etcd --target leader --delay 100ms --duration 30s --inject-at 10s --for 10s
+  faultctl run workloads/etcd/experiments/leader_delay100_mid.toml
+  faultctl run --cluster etcd --target leader --loss 5% --dry-run
+  faultctl run --cluster etcd --target follower --delay 50ms --no-wait
+  faultctl run --cluster redis --target leader --delay 1ms -- redis-benchmark -t set -n 1000000";
+
+/// A run that was not waited for.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct BegunRun {
+    /// Its id, as for `runs show`.
+    id: String,
+    /// Its folder.
+    folder: PathBuf,
+}
+
 /// What `-o json` prints at the end.
-#[derive(Debug, Serialize)]
-struct RunDocument<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RunDocument<'a> {
     id: &'a str,
     status: &'a str,
     error: Option<&'a str>,
@@ -46,7 +64,7 @@ struct RunDocument<'a> {
 }
 
 /// The documents in a run's folder.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Kept {
     summary: Summary,
     metadata: Metadata,
@@ -58,10 +76,38 @@ pub(crate) async fn run(
     output: Format,
 ) -> Result<(), CommandError> {
     arguments.check_other_machines()?;
+    let RunArguments { dry_run, no_wait, .. } = arguments;
     let also_on = std::mem::take(&mut arguments.also_on);
     let request = arguments.into_request()?;
+    // What is refused elsewhere is refused before anything begins, and in a dry run too.
     let others = OtherMachines::connect(&also_on, &request).await?;
+    if dry_run {
+        return run_plan::show(&request, others, bus, output).await;
+    }
+    if no_wait {
+        return begin(RunRequest { detach: true, ..request }, bus, output).await;
+    }
     make(&request, &others, bus, output).await
+}
+
+/// Begins a run that goes on by itself, and prints what it is.
+async fn begin(request: RunRequest, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
+    let mut interrupts = Interrupts::catch()?;
+    let manager = bus.connect().await?;
+    let (outputs, descriptor) = OutputsDirectory::open(Path::new(OUTPUTS))?;
+    let begun = tokio::select! {
+        begun = start(&manager, &request, descriptor, None) => begun,
+        () = interrupts.next() => Err(CommandError::Interrupted),
+    };
+    outputs.remove_if_made_here_and_empty();
+    let path = begun?.inner().path().to_string();
+    let id = path.rsplit('/').next().unwrap_or_default();
+    let run: RunStatus = dictionary::decode(manager.show_run(id).await?)?;
+    let begun = BegunRun { id: run.id, folder: outputs.folder(&run.folder) };
+    output.one("run-begun", &begun, |begun| {
+        let BegunRun { id, folder } = begun;
+        format!("run {id} goes on, see 'faultctl runs show {id}'; its folder is {}", folder.display())
+    })
 }
 
 /// Makes one run and prints what it left behind.
@@ -211,6 +257,7 @@ fn verdict(result: &RunResult, folder: &Path, unreadable: Option<FolderError>) -
     match (result.status.as_str(), unreadable) {
         ("done", None) => Ok(()),
         ("done", Some(error)) => Err(error.into()),
+        ("stopped", _) => Err(stopped(result, folder)),
         ("interrupted", unreadable) => {
             let kept = format!("what was measured until then is in {}", folder.display());
             let kept = if unreadable.is_none() { kept } else { "nothing was measured".to_owned() };
@@ -221,7 +268,15 @@ fn verdict(result: &RunResult, folder: &Path, unreadable: Option<FolderError>) -
     }
 }
 
+/// Why a run was stopped.
+pub(super) fn stopped(result: &RunResult, folder: &Path) -> CommandError {
+    let reason = result.error.clone().unwrap_or_else(|| "one of its conditions".to_owned());
+    CommandError::Stopped { reason, folder: folder.display().to_string() }
+}
+
 /// Why a run has failed.
 pub(super) fn failure(result: &RunResult) -> CommandError {
-    CommandError::RunFailed(result.error.clone().unwrap_or_else(|| "no reason was given".to_owned()))
+    CommandError::RunFailed(
+        result.error.clone().unwrap_or_else(|| "no reason was given; see the daemon's log".to_owned()),
+    )
 }

@@ -14,6 +14,7 @@ use faultd_results::{
     text,
     timeseries::{self, Row},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{other_machines::OtherMachines, run};
@@ -27,14 +28,18 @@ use crate::{
     search_flags::ProbeRun,
 };
 
+pub(crate) const EXAMPLES: &str = "Examples:
+  faultctl search --cluster etcd --target leader --delay 50ms
+  faultctl search --cluster etcd --target follower --loss 30% --over-runs --probe 10s --within 15m";
+
 /// The schema of the document is `faultd/v1/search`.
 const KIND: &str = "search";
 /// Runs in a row that say nothing, after which there is no point in going on.
 const MOST_SPOILT: usize = 3;
 
 /// One probe: a run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-struct Probe {
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+pub(crate) struct Probe {
     /// Share of the fault that was asked for.
     severity: f64,
     /// Operations a second before the fault.
@@ -46,8 +51,8 @@ struct Probe {
 }
 
 /// What the search has found, as it is printed and kept.
-#[derive(Debug, Serialize)]
-struct SearchDocument {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SearchDocument {
     cluster: String,
     label: String,
     target: Option<String>,
@@ -137,6 +142,7 @@ impl OverRuns<'_> {
         match result.status.as_str() {
             "done" => {}
             "interrupted" => return Err(CommandError::Interrupted),
+            "stopped" => return Err(run::stopped(result, &folder)),
             _ => return Err(run::failure(result)),
         }
         let run = folder::read(&folder)?;

@@ -2,6 +2,7 @@
 
 use faultd_api::proxy::ManagerProxy;
 use futures_util::future::join_all;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{doctor, fault, plugin::PluginVerb, target};
@@ -19,7 +20,7 @@ pub(crate) struct Hosts {
 }
 
 /// Something of one of several machines.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct OnHost<T> {
     /// The machine as it was named.
     pub(crate) host: String,

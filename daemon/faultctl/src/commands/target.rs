@@ -13,6 +13,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum TargetVerb {
     /// Lab hosts, containers, namespaces and interfaces that can be named.
+    #[command(after_help = "Examples:\n  faultctl target ls\n  faultctl target ls -o jsonl")]
     Ls,
 }
 

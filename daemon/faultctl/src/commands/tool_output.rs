@@ -9,6 +9,7 @@ use std::{
 
 use clap::Args;
 use faultd_load_output::{End, Latency, Parser, Second, Series, Stream, Summary, Tool, Totals, UnknownTool};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
@@ -29,16 +30,16 @@ pub(crate) struct ReadArguments {
 }
 
 /// What was read.
-#[derive(Debug, Serialize)]
-struct ReadDocument {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ReadDocument {
     tool: &'static str,
     seconds: Vec<SecondRow>,
     totals: Totals,
 }
 
 /// A second of the tool's own time; one in which it printed nothing has zeros.
-#[derive(Debug, Serialize)]
-struct SecondRow {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SecondRow {
     t_s: usize,
     ops: f64,
     errors: f64,

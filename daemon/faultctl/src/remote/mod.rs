@@ -24,6 +24,10 @@ pub(crate) use self::{
 use self::{bridge::Bridge, stream::BridgeStream};
 use crate::{command_error::CommandError, connection::BusAddress};
 
+pub(crate) const BRIDGE_EXAMPLES: &str = "Examples:
+  faultctl stdio-bridge
+  faultctl --bus system stdio-bridge";
+
 /// The daemon of another machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Remote {

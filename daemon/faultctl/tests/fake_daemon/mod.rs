@@ -12,15 +12,16 @@ use faultd_api::{
     error::Error,
     fault::{FaultRequest, FaultStatus, PacketCounts},
     names::{ROOT_PATH, run_path},
-    run::RunRequest,
+    run::{RunRequest, RunResult},
     target::{SelectRequest, SelectedTargets},
 };
+use rustix::time::{ClockId, clock_gettime};
 use tokio::{net::UnixListener, sync::Notify, task::JoinHandle};
 use zbus::{
     Connection, Guid, OwnedFd, OwnedObjectPath, connection::Builder, interface, object_server::SignalEmitter,
 };
 
-mod canned;
+pub(crate) mod canned;
 
 pub(crate) use canned::FOLDER;
 
@@ -66,12 +67,23 @@ async fn serve(listener: UnixListener, asked: Asked) {
         let stream = stream.into_std().unwrap();
         let builder = Builder::unix_stream(stream).server(Guid::generate()).p2p();
         let builder = builder.serve_at(ROOT_PATH, FakeManager { asked: asked.clone() });
+        let builder = builder.serve_at("/org/freedesktop/DBus", FakeBus);
         tokio::spawn(async move {
             // A client that only tries the socket is no failure.
             if let Ok(connection) = builder.build().await {
                 connection.closed().await;
             }
         });
+    }
+}
+
+/// As much of a bus as is greeted by whoever comes from another machine.
+struct FakeBus;
+
+#[interface(name = "org.freedesktop.DBus")]
+impl FakeBus {
+    fn hello(&self) -> &'static str {
+        ":1.1"
     }
 }
 
@@ -89,6 +101,11 @@ impl FakeManager {
 impl FakeManager {
     fn doctor(&self) -> Dictionary {
         encode(&canned::doctor()).unwrap()
+    }
+
+    fn clock(&self) -> (u64, u64) {
+        let now = clock_gettime(ClockId::Monotonic);
+        (u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap(), 0)
     }
 
     fn list_targets(&self) -> Vec<Dictionary> {
@@ -126,6 +143,27 @@ impl FakeManager {
         vec![encode(&status_of(request)).unwrap()]
     }
 
+    fn show_fault(&self, id: &str) -> Result<Dictionary, Error> {
+        if id == "f1" {
+            return Ok(self.list_faults().remove(0));
+        }
+        Err(Error::NotFound(format!("no fault has the id '{id}'; see 'faultctl fault ls'")))
+    }
+
+    fn set_fault(&self, id: &str, request: Dictionary) -> Dictionary {
+        self.note(format!("set {id}"));
+        encode(&status_of(decode(request).unwrap())).unwrap()
+    }
+
+    fn plan_fault(&self, request: Dictionary) -> Result<Dictionary, Error> {
+        let request: FaultRequest = decode(request).unwrap();
+        self.note(format!("plan {}", request.target));
+        match request.target.as_str() {
+            "forbidden" => Err(Error::Denied("only root may add faults".into())),
+            target => Ok(encode(&canned::plan(target)).unwrap()),
+        }
+    }
+
     fn remove_fault(&self, id: &str) -> Result<(), Error> {
         self.note(format!("remove {id}"));
         if id == "f1" { Ok(()) } else { Err(Error::NotFound(format!("no fault '{id}'"))) }
@@ -134,6 +172,46 @@ impl FakeManager {
     fn clear_faults(&self, target: &str) -> u32 {
         self.note(format!("clear '{target}'"));
         3
+    }
+
+    fn clear_all_faults(&self) -> Vec<Dictionary> {
+        self.note("clear all".into());
+        self.list_faults()
+    }
+
+    fn list_runs(&self) -> Vec<Dictionary> {
+        ["running", "done"].map(|status| encode(&canned::run(status)).unwrap()).into()
+    }
+
+    fn show_run(&self, id: &str) -> Result<Dictionary, Error> {
+        canned::run_of(id).map(|run| encode(&run).unwrap())
+    }
+
+    fn wait_run(&self, id: &str) -> Result<Dictionary, Error> {
+        let run = canned::run_of(id)?;
+        let result = RunResult { id: run.id, status: run.status, folder: run.folder, error: run.error };
+        Ok(encode(&result).unwrap())
+    }
+
+    fn stop_run(&self, id: &str) -> Result<(), Error> {
+        self.note(format!("stop {id}"));
+        canned::run_of(id).map(drop)
+    }
+
+    fn list_plugins(&self) -> Vec<Dictionary> {
+        vec![encode(&canned::plugin().plugin).unwrap()]
+    }
+
+    fn inspect_plugin(&self, _name: &str) -> Dictionary {
+        encode(&canned::plugin()).unwrap()
+    }
+
+    fn check_plugin(&self, _name: &str, _request: Dictionary) -> Dictionary {
+        encode(&canned::check()).unwrap()
+    }
+
+    fn replay_transcript(&self, _transcript: OwnedFd) -> Dictionary {
+        encode(&canned::replay()).unwrap()
     }
 
     fn lab_up(&self, _request: Dictionary) -> Dictionary {
@@ -163,6 +241,7 @@ impl FakeManager {
             )));
         }
         let run = Arc::new(RunState { request, outputs, stopped: Notify::new(), ended: Notify::new() });
+        self.note(format!("run {} detach {}", run.request.label, run.request.detach));
         let path = run_path("r1");
         let object = FakeRun { asked: self.asked.clone(), run: run.clone() };
         connection.object_server().at(path.as_str(), object).await?;
@@ -192,7 +271,7 @@ fn status_of(request: FaultRequest) -> FaultStatus {
         seed: 7,
         run: None,
         remaining_ns: request.hold_for_ns,
-        begun_ns: None,
+        begun_ns: request.begin_at_ns,
         state: "effective".into(),
         follows: 2,
         packets: PacketCounts { seen: 100, matched: 90, dropped: 4, ..PacketCounts::default() },

@@ -22,6 +22,7 @@ use std::{env, fs, path::PathBuf};
 
 use faultd_kernel::{
     datapath::{Datapath, HoldingKind},
+    journal::Journal,
     probe::Capabilities,
 };
 use faultd_testkit::{capabilities, ebpf_object, hosts::VethPairHosts, rules::holding_kinds};
@@ -104,7 +105,7 @@ const PARTS: [(&str, Part); 6] = [
 
 fn main() {
     let capabilities = capabilities("the benchmark").expect("a kernel that faultd works on");
-    let datapath = Datapath::start(&ebpf_object(), &capabilities).expect("a datapath");
+    let datapath = Datapath::start(&ebpf_object(), &capabilities, Journal::nowhere()).expect("a datapath");
     datapath.keep_spare();
     let hosts = VethPairHosts::create();
     datapath.prepare_interface(&hosts.left.outside).expect("ready");

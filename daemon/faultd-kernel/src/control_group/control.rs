@@ -1,12 +1,7 @@
 //! What makes the processes of others slow, and takes that back: the front of this module. Nothing is changed before
 //! it is written down and a guard runs that would undo it.
 
-use std::{
-    collections::BTreeMap,
-    fmt, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{
     ControlGroupError,
@@ -17,12 +12,14 @@ use super::{
         protocol::{Counts, Hold, Order, Reply},
         undo_whatever_it_takes,
     },
-    journal::{self, Journal},
     quota::QuotaPlan,
     undo::Undo,
+    written::WrittenDown,
 };
 use crate::{
     clock::{monotonic_ns, nanoseconds},
+    journal::Journal,
+    kill_points,
     process::ProcessIdentity,
 };
 
@@ -119,17 +116,18 @@ struct Control {
 /// All that is done to processes of others. Dropped, it undoes all of it.
 pub struct ProcessControl {
     program: GuardProgram,
-    journal: Journal,
+    written: WrittenDown,
     guard: Option<Guard>,
     controls: BTreeMap<ControlId, Control>,
     last: u64,
 }
 
 impl ProcessControl {
-    /// Nothing is done yet. What is to be undone is written down in a directory, which only one may use at a time.
+    /// Nothing is done yet. What is to be undone is written down in the journal.
     #[must_use]
-    pub fn new(program: GuardProgram, directory: &Path) -> Self {
-        Self { program, journal: Journal::new(directory), guard: None, controls: BTreeMap::new(), last: 0 }
+    pub fn new(program: GuardProgram, journal: Journal) -> Self {
+        let written = WrittenDown::in_journal(journal);
+        Self { program, written, guard: None, controls: BTreeMap::new(), last: 0 }
     }
 
     /// Begins; when this returns, the first pause has been confirmed, or the quota is in place. Answers since when,
@@ -142,13 +140,17 @@ impl ProcessControl {
         self.last = self.last.saturating_add(1);
         let number = self.last;
         self.start_guard()?;
+        kill_points::here("control.guarded");
         match self.hold(number, &control) {
             Ok(since_ns) => {
                 self.controls.insert(ControlId(number), control);
                 Ok((ControlId(number), since_ns))
             }
             Err(error) => {
-                self.take_back(number, &control.undo);
+                // What could not be written down was not done.
+                if !matches!(error, ControlGroupError::Journal(_)) {
+                    self.take_back(number, &control.undo);
+                }
                 self.end_idle_guard();
                 Err(error)
             }
@@ -171,7 +173,7 @@ impl ProcessControl {
         if let Some(guard) = &self.guard {
             guard.keep_last(id.0);
         }
-        tell_unwritten(self.journal.keep_last(id.0));
+        self.written.keep_last(id.0);
         Ok(since_ns)
     }
 
@@ -183,6 +185,7 @@ impl ProcessControl {
         self.note_lost_guard();
         let mut control = self.controls.remove(&id).ok_or(ControlGroupError::Unknown(id.0))?;
         let answer = self.ask(&Order::End { number: id.0 }, id.0);
+        kill_points::here("control.ended");
         if let (false, Ok(Reply::Counts { counts, .. })) = (control.is_lost, answer) {
             control.counts = counts;
             self.forget(id.0);
@@ -244,12 +247,16 @@ impl ProcessControl {
 
     /// Writes it down, and has the guard hold it.
     fn hold(&mut self, number: u64, control: &Control) -> Result<u64, ControlGroupError> {
-        self.journal.add(number, control.undo.clone())?;
+        self.written.add(number, &control.undo)?;
+        kill_points::here("control.written");
         if let Some(guard) = &self.guard {
             guard.will_undo(number, control.undo.clone());
         }
         match self.ask(&control.order(number), number)? {
-            Reply::Holds { since_ns, .. } => Ok(since_ns),
+            Reply::Holds { since_ns, .. } => {
+                kill_points::here("control.holds");
+                Ok(since_ns)
+            }
             Reply::Failed { reason, .. } => Err(ControlGroupError::Refused(reason)),
             Reply::Beat | Reply::Counts { .. } => {
                 Err(ControlGroupError::Refused("no such answer".to_owned()))
@@ -263,6 +270,8 @@ impl ProcessControl {
         let _ = self.ask(&Order::End { number }, number);
         if undo_whatever_it_takes(undo) {
             self.forget(number);
+        } else {
+            self.written.give_up(number);
         }
     }
 
@@ -270,14 +279,7 @@ impl ProcessControl {
         if let Some(guard) = &self.guard {
             guard.has_undone(number);
         }
-        tell_unwritten(self.journal.remove(number));
-    }
-}
-
-/// What stays written down is undone once more by the next life, which changes nothing.
-fn tell_unwritten(written: Result<(), ControlGroupError>) {
-    if let Err(error) = written {
-        tracing::warn!(error = &error as &dyn std::error::Error, "what is undone stays written down");
+        self.written.remove(number);
     }
 }
 
@@ -375,42 +377,4 @@ fn refuse_frozen(group: &ControlGroup) -> Result<(), ControlGroupError> {
         true => Err(ControlGroupError::FrozenAlready),
         false => Ok(()),
     }
-}
-
-/// One change that an earlier life has left, and what became of it.
-#[derive(Debug)]
-pub struct Leftover {
-    /// The file of the group.
-    pub file: PathBuf,
-    /// Whether it is undone now.
-    pub restored: io::Result<()>,
-}
-
-impl fmt::Display for Leftover {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let file = self.file.display();
-        match &self.restored {
-            Ok(()) => write!(formatter, "control group file {file}: changed by an earlier faultd, restored"),
-            Err(error) => write!(formatter, "control group file {file}: cannot be restored: {error}"),
-        }
-    }
-}
-
-/// Undoes what an earlier life wrote down in this directory and did not live to undo, nor its guard; answers each.
-///
-/// # Errors
-/// When there is a journal that cannot be read.
-pub fn restore_leftovers(directory: &Path) -> io::Result<Vec<Leftover>> {
-    let mut leftovers = Vec::new();
-    for undo in journal::read(directory)? {
-        let restored = undo.carry_out();
-        // What is as it was before, or has gone with its group, is not worth a line.
-        if !matches!(restored, Ok(false)) {
-            leftovers.push(Leftover { file: undo.file, restored: restored.map(drop) });
-        }
-    }
-    if leftovers.iter().all(|leftover| leftover.restored.is_ok()) {
-        journal::forget(directory)?;
-    }
-    Ok(leftovers)
 }

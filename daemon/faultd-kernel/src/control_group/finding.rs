@@ -230,7 +230,7 @@ pub(crate) fn parse_mounts(text: &str) -> Vec<Mount> {
 }
 
 /// Blanks and backslashes are written as three octal digits.
-fn unescaped(text: &str) -> String {
+pub(crate) fn unescaped(text: &str) -> String {
     let mut parts = text.split('\\');
     let mut plain = parts.next().unwrap_or_default().to_owned();
     for part in parts {

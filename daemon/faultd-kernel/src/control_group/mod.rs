@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! ProcessControl ── finding ── the group of a process, on cgroup v1, v2 and hybrids of both
-//!    ├── journal ── what is to be undone, on disk before it is done
+//!    ├── written ── what is to be undone, in the journal before it is done
 //!    └── guard ── a process of its own that pauses, and undoes everything when we are not heard any more
 //!           └── freezing, quota ── the files of a group
 //! own ── groups that labs have for their members
@@ -13,25 +13,24 @@ mod control;
 pub(crate) mod finding;
 mod freezing;
 mod guard;
-pub(crate) mod journal;
 pub mod own;
 mod quota;
-mod undo;
+pub(crate) mod undo;
+mod written;
 
 use std::{io, path::PathBuf};
 
 use thiserror::Error;
 
 pub use self::{
-    control::{
-        ControlEffect, ControlId, ControlPlan, ControlReport, Leftover, ProcessControl, restore_leftovers,
-    },
+    control::{ControlEffect, ControlId, ControlPlan, ControlReport, ProcessControl},
     finding::{Controller, GroupOwner, availability},
     guard::{GUARD_FLAG, GuardProgram, guard_until_unheard},
 };
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use self::guard::protocol;
+use crate::journal::JournalError;
 
 /// What can go wrong with a control group.
 #[derive(Debug, Error)]
@@ -72,14 +71,8 @@ pub enum ControlGroupError {
         source: io::Error,
     },
     /// What is to be undone could not be written down, so nothing was done.
-    #[error("what is to be undone cannot be written down in {}", file.display())]
-    Journal {
-        /// Where to.
-        file: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The guard could not be started.
     #[error("the guard process cannot be started")]
     NoGuard(#[source] io::Error),

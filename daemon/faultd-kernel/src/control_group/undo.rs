@@ -8,8 +8,10 @@ use std::{
 };
 
 use rustix::fs::statfs;
+use serde::{Deserialize, Serialize};
 
 use super::{freezing, is_gone, quota};
+use crate::journal::{Entry, Outcome};
 
 /// The files that are ever written to; an undo of another one is none of ours.
 const OURS: [&str; 4] = [freezing::STATE_V1, freezing::FREEZE_V2, quota::QUOTA_V1, quota::MAX_V2];
@@ -17,7 +19,8 @@ const OURS: [&str; 4] = [freezing::STATE_V1, freezing::FREEZE_V2, quota::QUOTA_V
 const FILE_SYSTEMS: [u64; 2] = [0x0027_e0eb, 0x6367_7270];
 
 /// One change that can be taken back.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Undo {
     /// The file that was written to.
     pub(crate) file: PathBuf,
@@ -27,7 +30,29 @@ pub(crate) struct Undo {
     pub(crate) ours: Option<String>,
 }
 
+impl Entry for Undo {
+    const KIND: &'static str = "control group";
+}
+
 impl Undo {
+    /// Takes back what an earlier life has written down and did not live to take back, nor its guard.
+    pub(crate) fn of_earlier_life(&self) -> Outcome {
+        let file = self.file.display();
+        if !self.is_plausible() {
+            return Outcome::failed(format!(
+                "{file}: written down as changed, but no file of a control group"
+            ));
+        }
+        match self.carry_out() {
+            // What is as it was before, or has gone with its group, is not worth a line.
+            Ok(false) => Outcome::nothing(),
+            Ok(true) => {
+                Outcome::done(format!("control group file {file}: changed by an earlier faultd, restored"))
+            }
+            Err(error) => Outcome::failed(format!("control group file {file}: cannot be restored: {error}")),
+        }
+    }
+
     /// Takes the change back; false where there is nothing of it, or somebody else has changed it since.
     pub(super) fn carry_out(&self) -> io::Result<bool> {
         match self.restore_once() {
@@ -38,7 +63,7 @@ impl Undo {
 
     /// Whether it is about a file of a control group, and of no other kind: what is read from a disk may be
     /// anything.
-    pub(super) fn is_plausible(&self) -> bool {
+    pub(crate) fn is_plausible(&self) -> bool {
         let name = self.file.file_name().and_then(|name| name.to_str());
         self.file.is_absolute() && name.is_some_and(|name| OURS.contains(&name))
     }

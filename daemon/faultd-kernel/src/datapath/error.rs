@@ -8,6 +8,7 @@ use thiserror::Error;
 use super::rule::RuleId;
 use crate::{
     holding::{HoldingError, HoldingKind},
+    journal::JournalError,
     namespace::NamespaceError,
     netlink::NetlinkError,
 };
@@ -51,6 +52,9 @@ pub enum DatapathError {
     /// The namespace could not be entered.
     #[error(transparent)]
     Namespace(#[from] NamespaceError),
+    /// What will be changed could not be written down, so nothing was.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The holding device failed.
     #[error(transparent)]
     Holding(#[from] HoldingError),

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     clock,
     holding::{Drained, HoldingKind},
+    kill_points,
     namespace::Namespace,
 };
 
@@ -79,6 +80,8 @@ pub(super) struct Instance {
     cutter: Option<CutterState>,
     /// Devices that stay without a rule, so that the next one takes effect sooner.
     kept: Option<HoldingKind>,
+    /// Whether everything could be taken down so far that was to be.
+    is_clean: bool,
 }
 
 /// How programs are attached.
@@ -126,6 +129,7 @@ impl Instance {
             holdings: HashMap::new(),
             cutter: None,
             kept: None,
+            is_clean: true,
         }
     }
 
@@ -161,11 +165,15 @@ impl Instance {
     fn install_claim(&mut self, plan: &RulePlan, claim: &mut Claim) -> Result<u64, DatapathError> {
         let key = self.claim_hook(plan, claim)?;
         let devices = self.claim_devices(plan, claim)?;
+        kill_points::here("rule.add.devices");
         self.maps.open_slot(claim.slot, claim.holding.is_some())?;
         self.write_trace(plan, claim)?;
         self.maps.set_rule(claim.slot, encoding::encode(plan, devices, self.attach))?;
+        kill_points::here("rule.add.written");
         self.list(claim, &plan.selector)?;
+        kill_points::here("rule.add.listed");
         self.attach_hook(key)?;
+        kill_points::here("rule.add.attached");
         // A packet may have met it already, while the kernel was still busy attaching.
         let first_ns = self.maps.state(claim.slot)?.first_affected_ns;
         let now_ns = clock::monotonic_ns();
@@ -199,6 +207,7 @@ impl Instance {
         self.write_trace(new, claim)?;
         let before = self.maps.rule(claim.slot)?;
         self.maps.set_rule(claim.slot, encoding::encode(new, devices, self.attach))?;
+        kill_points::here("rule.set.written");
         if old.selector == new.selector && old.priority == new.priority {
             return Ok(());
         }
@@ -213,6 +222,7 @@ impl Instance {
     /// later ones still wait for those, so that their order is kept.
     pub(super) fn begin_end(&mut self, claim: &Claim) -> (Drained, Vec<DatapathError>) {
         let drained = self.release(claim);
+        kill_points::here("rule.remove.released");
         if drained == Drained::Now {
             let errors = self.unlist(claim).err().into_iter().collect();
             // Once more, for what came in between.
@@ -257,21 +267,26 @@ impl Instance {
     /// Ends a claim: what nobody else uses is detached and removed. Goes on after errors.
     pub(super) fn give_back(&mut self, claim: Claim) -> Vec<DatapathError> {
         let mut errors: Vec<DatapathError> = self.unlist(&claim).err().into_iter().collect();
+        kill_points::here("rule.remove.unlisted");
         errors.extend(self.maps.close_slot(claim.slot));
         for index in claim.trace_words {
             errors.extend(self.maps.remove_trace_word(claim.slot, index).err());
         }
-        errors.extend(claim.hook.and_then(|key| self.give_back_hook(key).err()));
+        let mut left: Vec<DatapathError> =
+            claim.hook.and_then(|key| self.give_back_hook(key).err()).into_iter().collect();
         if let Some(key) = claim.holding {
-            errors.extend(self.give_back_holding(key));
+            left.extend(self.give_back_holding(key));
         }
         if claim.cutter {
-            errors.extend(self.give_back_cutter());
+            left.extend(self.give_back_cutter());
         }
+        self.is_clean &= left.is_empty();
+        errors.extend(left);
         if let Some(table) = claim.jitter_table {
             self.jitter_tables.give_back(table);
         }
         self.slots.give_back(claim.slot);
+        kill_points::here("rule.remove.given-back");
         errors
     }
 
@@ -312,9 +327,14 @@ impl Instance {
         words.into_iter().try_for_each(|(index, word)| self.maps.set_trace_word(claim.slot, index, word))
     }
 
-    /// Takes down the hooks and devices that stayed without a rule.
-    pub(super) fn close(mut self) -> Vec<DatapathError> {
-        self.close_hooks().into_iter().chain(self.close_holdings()).collect()
+    /// Takes down the hooks and devices that stayed without a rule. Answers what could not be, and whether everything
+    /// ever could.
+    pub(super) fn close(mut self) -> (Vec<DatapathError>, bool) {
+        let mut errors = self.close_hooks();
+        errors.extend(self.close_holdings());
+        errors.extend(self.close_cutter());
+        let is_clean = self.is_clean && errors.is_empty();
+        (errors, is_clean)
     }
 }
 

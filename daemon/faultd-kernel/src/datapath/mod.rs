@@ -19,12 +19,14 @@ pub(crate) mod object;
 mod proof;
 #[cfg(test)]
 mod properties;
+pub(crate) mod record;
 mod rule;
 mod selector;
 mod slots;
 mod spare;
 #[cfg(test)]
 mod verdict_tests;
+mod written;
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
@@ -36,6 +38,7 @@ use std::{
 use crate::{
     clock,
     holding::Drained,
+    journal::Journal,
     namespace::Namespace,
     probe::{Capabilities, Support},
 };
@@ -49,6 +52,7 @@ pub use self::{
     },
     error::DatapathError,
     proof::{DelayMeasured, TimeHistogram},
+    record::NamespaceRecord,
     rule::{
         AddedRule, Hook, InterfaceReference, RemovedRule, RuleCounters, RuleId, RulePlan, RuleReport,
         RuleState, TargetSide, Unit,
@@ -61,6 +65,7 @@ use self::{
     instance::{AttachKinds, Claim, Freshness, Instance},
     lease::LeaseKeeper,
     spare::Spare,
+    written::WrittenNamespaces,
 };
 
 /// How long the end of a datapath waits for packets that the kernel still holds.
@@ -90,6 +95,8 @@ struct State {
     /// The device that rules most likely need.
     likely_holding: Option<HoldingKind>,
     instances: HashMap<Namespace, Instance>,
+    /// Written down before anything is made in one.
+    written: WrittenNamespaces,
     /// Namespaces whose instance stays loaded without rules, and how many asked for that.
     prepared: HashMap<Namespace, usize>,
     rules: BTreeMap<RuleId, InstalledRule>,
@@ -117,11 +124,16 @@ struct Draining {
 
 impl Datapath {
     /// Makes a datapath that loads the given eBPF object, once for each namespace when it is first
-    /// needed, and attaches its programs in the way that probing found.
+    /// needed, and attaches its programs in the way that probing found. Each namespace is written down in the
+    /// journal before anything is made in it.
     ///
     /// # Errors
     /// When the kernel can attach programs in no way, or a thread cannot be started.
-    pub fn start(ebpf_object: &[u8], capabilities: &Capabilities) -> Result<Self, DatapathError> {
+    pub fn start(
+        ebpf_object: &[u8],
+        capabilities: &Capabilities,
+        journal: Journal,
+    ) -> Result<Self, DatapathError> {
         let attach = capabilities.attach_kind().ok_or(DatapathError::NoAttachKind)?;
         let available = |support: &Support| *support == Support::Available;
         let likely_holding = if available(&capabilities.fq) {
@@ -130,7 +142,7 @@ impl Datapath {
             available(&capabilities.tap).then_some(HoldingKind::Relay)
         };
         let devices = if available(&capabilities.clsact) { AttachKind::Clsact } else { attach };
-        Self::start_attaching(ebpf_object, AttachKinds { hooks: attach, devices }, likely_holding)
+        Self::start_attaching(ebpf_object, AttachKinds { hooks: attach, devices }, likely_holding, journal)
     }
 
     /// As [`Datapath::start`], with programs attached in the way that the caller says, and with that
@@ -139,21 +151,24 @@ impl Datapath {
         ebpf_object: &[u8],
         attach: AttachKind,
         likely_holding: Option<HoldingKind>,
+        journal: Journal,
     ) -> Result<Self, DatapathError> {
         let attach = AttachKinds { hooks: attach, devices: attach };
-        Self::start_attaching(ebpf_object, attach, likely_holding)
+        Self::start_attaching(ebpf_object, attach, likely_holding, journal)
     }
 
     fn start_attaching(
         ebpf_object: &[u8],
         attach: AttachKinds,
         likely_holding: Option<HoldingKind>,
+        journal: Journal,
     ) -> Result<Self, DatapathError> {
         let state = State {
             spare: Spare::of(ebpf_object),
             attach,
             likely_holding,
             instances: HashMap::new(),
+            written: WrittenNamespaces::in_journal(journal),
             prepared: HashMap::new(),
             rules: BTreeMap::new(),
             draining: Vec::new(),
@@ -465,7 +480,11 @@ impl State {
             Entry::Occupied(loaded) => Ok(loaded.into_mut()),
             Entry::Vacant(place) => {
                 let instance = Instance::new(namespace, self.spare.take()?, self.attach);
-                self.leases.keep(instance.lease())?;
+                self.written.begin(namespace)?;
+                if let Err(error) = self.leases.keep(instance.lease()) {
+                    self.written.end(namespace, true);
+                    return Err(error);
+                }
                 Ok(place.insert(instance))
             }
         }
@@ -482,8 +501,10 @@ impl State {
     fn unload(&mut self, namespace: &Namespace) {
         let Some(instance) = self.instances.remove(namespace) else { return };
         self.leases.end(&instance.lease());
-        for error in instance.close() {
+        let (errors, is_clean) = instance.close();
+        for error in errors {
             tracing::error!(error = &error as &dyn std::error::Error, "could not take down a device");
         }
+        self.written.end(namespace, is_clean);
     }
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use faultd_kernel::{
     datapath::{Datapath, Effects, HoldingKind, Hook, RuleCounters, RulePlan},
+    journal::Journal,
     probe::Capabilities,
 };
 use faultd_testkit::{
@@ -39,7 +40,8 @@ impl Scene {
     /// Nothing, and a counted skip, where faultd cannot work at all.
     fn set_up(test_name: &str) -> Option<Self> {
         let capabilities = capabilities(test_name)?;
-        let datapath = Datapath::start(&ebpf_object(), &capabilities).expect("a datapath");
+        let datapath =
+            Datapath::start(&ebpf_object(), &capabilities, Journal::nowhere()).expect("a datapath");
         let hosts = VethPairHosts::create();
         Some(Self { datapath, hosts, capabilities })
     }

@@ -10,7 +10,7 @@ use faultd_kernel::{clock, datapath::InterfaceReference};
 use tokio::runtime::Handle;
 
 use super::{caller::Caller, desk::Desk, errors::of_engine};
-use crate::engine::{Application, Applied, EngineHandle};
+use crate::engine::{Application, Applied, Asked, EngineHandle};
 
 /// What is made ready is held so long at most.
 const LONGEST_AHEAD: Duration = Duration::from_secs(60);
@@ -50,11 +50,13 @@ impl Begin {
     /// Makes everything ready, waits, and applies the fault. Its end is counted from the time that was asked for.
     ///
     /// # Errors
-    /// When the kernel refuses, the caller goes before the time, or the time in which it was to hold is over.
+    /// When the kernel refuses, the caller goes before the time, everything is cleared meanwhile, or the time in which it
+    /// was to hold is over.
     pub(super) async fn add(
         self,
         desk: &Desk,
         mut application: Application,
+        asked: Asked,
         caller: &Caller,
     ) -> Result<Applied, Error> {
         let engine = &desk.services.engine;
@@ -66,7 +68,7 @@ impl Begin {
             }
         }
         application.spec.hold_for = self.rest_of(application.spec.hold_for, clock::monotonic_ns())?;
-        engine.add(application).await.map_err(|error| of_engine(&error))
+        engine.add_as_asked(application, asked).await.map_err(|error| of_engine(&error))
     }
 
     async fn wait(self) {

@@ -28,6 +28,9 @@ pub(super) struct Desk {
     pub(super) objects: Mutex<Objects>,
 }
 
+/// For the record: a request that is not understood. It is refused after its caller's rights have been looked at.
+pub(super) const UNREADABLE: &str = "a request that cannot be read";
+
 /// What was done, for its caller and for the record.
 pub(super) struct Done<T> {
     pub(super) value: T,

@@ -28,12 +28,12 @@ pub(super) type ClosedConnection = tokio::sync::watch::Receiver<bool>;
 /// The system bus, which knows who calls, and polkit on it, which knows what they may.
 pub(super) struct SystemBus {
     connection: Connection,
-    /// The names of those who have gone.
-    gone: broadcast::Sender<String>,
+    /// The names of those who have gone; closed with the connection, so the sender must not be kept here.
+    gone: broadcast::Receiver<String>,
 }
 
 impl SystemBus {
-    pub(super) fn new(connection: Connection, gone: broadcast::Sender<String>) -> Self {
+    pub(super) fn new(connection: Connection, gone: broadcast::Receiver<String>) -> Self {
         Self { connection, gone }
     }
 
@@ -162,7 +162,7 @@ impl Door {
                 let _ = closed.wait_for(|closed| *closed).await;
             }
             Self::System(bus) => {
-                let mut gone = bus.gone.subscribe();
+                let mut gone = bus.gone.resubscribe();
                 loop {
                     // One who has gone before, or among those who were missed, is found by asking.
                     if bus.has_gone(&caller.connection).await {

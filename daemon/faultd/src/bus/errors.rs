@@ -9,7 +9,7 @@ use crate::{
     lab::LabError,
     plugins::PluginProblem,
     policy::FaultRefusal,
-    run::RunError,
+    run::{RunError, stop::prometheus::PrometheusError},
     target::{
         TargetError, containers::ContainerError, interface::InterfaceProblem, interfaces::InterfacesError,
     },
@@ -41,7 +41,9 @@ pub(super) fn of_backend(error: &NoBackend) -> Error {
 pub(super) fn of_engine(error: &EngineError) -> Error {
     let text = error.to_string();
     match error {
-        EngineError::Occupied { .. } | EngineError::SameKind { .. } => Error::Busy(text),
+        EngineError::Occupied { .. } | EngineError::SameKind { .. } | EngineError::ClearedMeanwhile(_) => {
+            Error::Busy(text)
+        }
         EngineError::BudgetSpent(_) => Error::Denied(text),
         EngineError::NoSuchFault(_) => Error::NotFound(text),
         EngineError::NotTheSame(_) => Error::InvalidRequest(text),
@@ -90,6 +92,7 @@ pub(super) fn of_lab(error: &LabError) -> Error {
         LabError::Plugin(problem) => of_plugin(problem),
         LabError::Namespace(_)
         | LabError::Netlink(_)
+        | LabError::Journal(_)
         | LabError::Directory { .. }
         | LabError::Start { .. }
         | LabError::NotServing { .. }
@@ -102,8 +105,10 @@ pub(super) fn of_lab(error: &LabError) -> Error {
 pub(super) fn of_run(error: &RunError) -> Error {
     let text = error.to_string();
     match error {
-        RunError::Spec(_) => Error::InvalidRequest(text),
-        RunError::NoCluster(_) => Error::NotFound(text),
+        RunError::Spec(_) | RunError::Prometheus(PrometheusError::Refused { .. }) => {
+            Error::InvalidRequest(text)
+        }
+        RunError::NoCluster(_) | RunError::NoSuchRun(_) => Error::NotFound(text),
         RunError::Role(crate::cluster::RoleError::NoSuchMember { .. }) => Error::NotFound(text),
         RunError::ClusterBusy { .. } => Error::Busy(text),
         RunError::Backend(problem) => of_backend(problem),
@@ -113,7 +118,10 @@ pub(super) fn of_run(error: &RunError) -> Error {
         RunError::Containers(problem) => of_container_cluster(problem),
         RunError::Engine(problem) => of_engine(problem),
         RunError::Refused(refusal) => of_refusal(refusal),
-        RunError::Role(_) | RunError::Outputs(_) | RunError::Internal(_) => Error::Failed(text),
+        RunError::Role(_)
+        | RunError::Prometheus(PrometheusError::Silent { .. })
+        | RunError::Outputs(_)
+        | RunError::Internal(_) => Error::Failed(text),
     }
 }
 

@@ -3,20 +3,38 @@
 //! `busctl` and `gdbus` greet `org.freedesktop.DBus` on every connection. On the private socket
 //! there is no bus, so the daemon answers for it, as little as they need.
 
-use zbus::{fdo, interface};
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use zbus::{fdo, interface, object_server::ResponseDispatchNotifier};
 
 use faultd_api::names::BUS_NAME;
 
 /// The name that every caller is given: names mean nothing where there are only two.
 const CALLER: &str = ":1.1";
 
-pub(super) struct BusFacade;
+pub(super) struct BusFacade {
+    /// Told when the answer to the greeting is on its way: clients of a bus take no message before it.
+    greeted: Arc<Notify>,
+}
+
+impl BusFacade {
+    pub(super) fn new(greeted: &Arc<Notify>) -> Self {
+        Self { greeted: Arc::clone(greeted) }
+    }
+}
 
 #[interface(name = "org.freedesktop.DBus")]
 impl BusFacade {
     /// Greets the bus; answers the caller's unique name.
-    fn hello(&self) -> String {
-        CALLER.to_owned()
+    fn hello(&self) -> ResponseDispatchNotifier<String> {
+        let (answer, dispatched) = ResponseDispatchNotifier::new(CALLER.to_owned());
+        let greeted = Arc::clone(&self.greeted);
+        tokio::spawn(async move {
+            dispatched.await;
+            greeted.notify_one();
+        });
+        answer
     }
 
     /// Accepts any rule: everything is sent to the only peer anyway.
@@ -45,4 +63,13 @@ impl BusFacade {
     fn start_service_by_name(&self, _name: String, _flags: u32) -> u32 {
         2
     }
+}
+
+/// `busctl monitor` asks to be told everything, which each caller here is anyway: what is sent to it.
+pub(super) struct MonitoringFacade;
+
+#[interface(name = "org.freedesktop.DBus.Monitoring")]
+impl MonitoringFacade {
+    /// Nothing changes: signals are sent to every caller, and calls of others are not shown to anybody.
+    fn become_monitor(&self, _rules: Vec<String>, _flags: u32) {}
 }

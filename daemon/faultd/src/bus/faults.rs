@@ -13,7 +13,7 @@ use zbus::{ObjectServer, message::Header};
 use super::{
     begin::Begin,
     caller::Caller,
-    desk::{Desk, Done, decode, encode, encode_all},
+    desk::{Desk, Done, UNREADABLE, decode, encode, encode_all},
     errors::{of_backend, of_engine, of_fault, of_refusal, of_target},
     manager::Services,
 };
@@ -29,13 +29,15 @@ pub(super) async fn add(
     header: &Header<'_>,
     request: Dictionary,
 ) -> Result<Dictionary, Error> {
-    let request: FaultRequest = decode(request)?;
+    let request = decode::<FaultRequest>(request);
     desk.audited(header, Right::Inject, &subject_of(&request), async |caller| {
+        let request = request?;
         let begin = Begin::checked(request.begin_at_ns)?;
+        let (engine, asked) = (&desk.services.engine, desk.services.engine.asked_now());
         let application = application(&desk.services, &request, &caller).await?;
         let applied = match begin {
-            Some(begin) => begin.add(desk, application, &caller).await?,
-            None => desk.services.engine.add(application).await.map_err(|error| of_engine(&error))?,
+            Some(begin) => begin.add(desk, application, asked, &caller).await?,
+            None => engine.add_as_asked(application, asked).await.map_err(|error| of_engine(&error))?,
         };
         clear_if_gone(desk, &request, &caller);
         done(desk, server, applied.status).await
@@ -59,12 +61,15 @@ pub(super) async fn set(
     id: &str,
     request: Dictionary,
 ) -> Result<Dictionary, Error> {
-    let request: FaultRequest = decode(request)?;
-    if request.begin_at_ns.is_some() {
-        return Err(Error::InvalidRequest("a fault that holds has begun: leave begin_at_ns out".to_owned()));
-    }
+    let request = decode::<FaultRequest>(request);
     let subject = format!("{id}: {}", subject_of(&request));
     desk.audited(header, Right::Inject, &subject, async |caller| {
+        let request = request?;
+        if request.begin_at_ns.is_some() {
+            return Err(Error::InvalidRequest(
+                "a fault that holds has begun: leave begin_at_ns out".to_owned(),
+            ));
+        }
         let application = application(&desk.services, &request, &caller).await?;
         let changed = desk.services.engine.set(id, application).await;
         done(desk, server, changed.map_err(|error| of_engine(&error))?).await
@@ -121,19 +126,35 @@ pub(super) async fn clear_target(
     .await
 }
 
-/// Removes faults, and their objects; answers how many.
-pub(super) async fn clear(
+pub(super) async fn clear_all(
+    desk: &Arc<Desk>,
+    server: &ObjectServer,
+    header: &Header<'_>,
+) -> Result<Vec<Dictionary>, Error> {
+    desk.audited(header, Right::Inject, "all targets", async |_caller| {
+        let cleared = cleared(desk, server, Selection::All).await?;
+        Ok(Done::new(encode_all(&cleared)?, format!("{} cleared", cleared.len())))
+    })
+    .await
+}
+
+async fn clear(desk: &Arc<Desk>, server: &ObjectServer, selection: Selection) -> Result<u32, Error> {
+    Ok(u32::try_from(cleared(desk, server, selection).await?.len()).unwrap_or(u32::MAX))
+}
+
+/// Removes faults, and their objects; answers what they were.
+async fn cleared(
     desk: &Arc<Desk>,
     server: &ObjectServer,
     selection: Selection,
-) -> Result<u32, Error> {
+) -> Result<Vec<FaultStatus>, Error> {
     let cleared = desk.services.engine.clear(selection).await.map_err(|error| of_engine(&error))?;
     let ids: Vec<String> = cleared.iter().map(|fault| fault.status.id.clone()).collect();
     desk.services.inventory.drop_faults(&ids).await;
     desk.refresh(server).await;
     let failures: Vec<String> = cleared.iter().flat_map(|fault| fault.failures.clone()).collect();
     if failures.is_empty() {
-        Ok(u32::try_from(cleared.len()).unwrap_or(u32::MAX))
+        Ok(cleared.into_iter().map(|fault| fault.status).collect())
     } else {
         Err(Error::Failed(format!("cleared, but not without a trace: {}", failures.join("; "))))
     }
@@ -185,7 +206,8 @@ async fn done(
 }
 
 /// What a request is about, for the record.
-fn subject_of(request: &FaultRequest) -> String {
+fn subject_of(request: &Result<FaultRequest, Error>) -> String {
+    let Ok(request) = request else { return UNREADABLE.to_owned() };
     let fault = FaultSpec::checked(request).map(|spec| spec.text());
     format!("{} on {}", fault.unwrap_or_else(|_| "an impossible fault".to_owned()), request.target)
 }

@@ -11,7 +11,7 @@ use faultd_api::{
 use zbus::{ObjectServer, OwnedObjectPath, message::Header};
 
 use super::{
-    desk::{Desk, Done, decode, encode},
+    desk::{Desk, Done, UNREADABLE, decode, encode},
     errors::{of_engine, of_lab, of_run},
     manager::Services,
 };
@@ -23,10 +23,10 @@ pub(super) async fn up(
     header: &Header<'_>,
     request: Dictionary,
 ) -> Result<Dictionary, Error> {
-    let request: LabRequest = decode(request)?;
-    let subject = request.name.clone().unwrap_or_default();
+    let request = decode::<LabRequest>(request);
+    let subject = subject_of(&request);
     desk.audited(header, Right::Administer, &subject, async |_caller| {
-        let (name, status) = bring_up(&desk.services, &request).await?;
+        let (name, status) = bring_up(&desk.services, &request?).await?;
         desk.services.inventory.look_at_labs();
         desk.refresh(server).await;
         Ok(Done::new(status, name))
@@ -40,10 +40,10 @@ pub(super) async fn begin_up(
     header: &Header<'_>,
     request: Dictionary,
 ) -> Result<OwnedObjectPath, Error> {
-    let request: LabRequest = decode(request)?;
-    let subject = request.name.clone().unwrap_or_default();
+    let request = decode::<LabRequest>(request);
+    let subject = subject_of(&request);
     desk.audited(header, Right::Administer, &subject, async |_caller| {
-        let services = desk.services.clone();
+        let (services, request) = (desk.services.clone(), request?);
         let work = async move { bring_up(&services, &request).await.map(|(_name, status)| status) };
         begun(desk, server, "lab-up", &subject, work).await
     })
@@ -77,6 +77,11 @@ pub(super) async fn begin_down(
         begun(desk, server, "lab-down", name, work).await
     })
     .await
+}
+
+/// What a request is about, for the record.
+fn subject_of(request: &Result<LabRequest, Error>) -> String {
+    request.as_ref().map_or(UNREADABLE.to_owned(), |request| request.name.clone().unwrap_or_default())
 }
 
 /// A job that goes on, with its object.

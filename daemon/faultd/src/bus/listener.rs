@@ -4,20 +4,22 @@ use std::{
     fs, io,
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use faultd_api::names::ROOT_PATH;
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::watch,
+    sync::{Notify, watch},
 };
-use zbus::{Guid, connection::Builder, fdo::ObjectManager};
+use zbus::{Connection, Guid, connection::Builder, fdo::ObjectManager};
 
 use super::{
     caller::Caller,
     desk::Desk,
     door::Door,
-    facade::BusFacade,
+    facade::{BusFacade, MonitoringFacade},
     guarded::Guarded,
     manager::{Manager, Services},
     objects,
@@ -31,6 +33,9 @@ use crate::{
 const MODE_FOR_ROOT: u32 = 0o600;
 const MODE_FOR_GROUP: u32 = 0o660;
 const MODE_FOR_ANYBODY: u32 = 0o666;
+
+/// Who takes this for a bus greets it at once.
+const GREETS_WITHIN: Duration = Duration::from_secs(1);
 
 /// The socket cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -110,21 +115,30 @@ pub async fn serve(listener: UnixListener, services: Services) {
     }
 }
 
+/// Tells a caller what changes: after its greeting was answered, or when it does not greet, as who speaks to a peer.
+async fn tell_when_greeted(desk: Arc<Desk>, connection: Connection, greeted: Arc<Notify>) {
+    // Not greeted in time is no error.
+    let _ = tokio::time::timeout(GREETS_WITHIN, greeted.notified()).await;
+    objects::keep(desk, connection).await;
+}
+
 async fn serve_one(stream: UnixStream, guid: &str, services: Services, number: u64) -> zbus::Result<()> {
     let engine = services.engine.clone();
     let caller = Caller::of_socket(number, stream.peer_cred()?).await;
     let owner = FaultOwner::Connection(caller.connection.clone());
     let (closed, connection_closed) = watch::channel(false);
+    let greeted = Arc::new(Notify::new());
     let desk = Desk::new(services, Door::Private { caller, connection_closed });
     let builder = Builder::unix_stream(stream.into_std()?)
         .server(guid)
         .p2p()
         .serve_at(ROOT_PATH, Manager::new(&desk))
         .serve_at(ROOT_PATH, Guarded::everything(ObjectManager, &desk))
-        .serve_at("/org/freedesktop/DBus", BusFacade);
+        .serve_at("/org/freedesktop/DBus", BusFacade::new(&greeted))
+        .serve_at("/org/freedesktop/DBus", MonitoringFacade);
     let snapshot = desk.services.inventory.snapshot().borrow().clone();
     let connection = objects::serve_all(builder, &desk, &snapshot).await.build().await?;
-    let keeping = tokio::spawn(objects::keep(desk, connection.clone()));
+    let keeping = tokio::spawn(tell_when_greeted(desk, connection.clone(), greeted));
     connection.closed().await;
     keeping.abort();
     closed.send_replace(true);

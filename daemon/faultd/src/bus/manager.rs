@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use faultd_api::{dictionary::Dictionary, error::Error, target::SelectRequest};
 use faultd_kernel::{clock, probe::Capabilities};
-use zbus::{Connection, ObjectServer, OwnedFd, OwnedObjectPath, interface, message::Header};
+use zbus::{ObjectServer, OwnedFd, OwnedObjectPath, interface, message::Header};
 
 use super::{
     begin,
@@ -69,12 +69,14 @@ impl Manager {
 
 #[interface(name = "org.faultd.Engine1.Manager")]
 impl Manager {
-    /// What this kernel and host can do, which backend is used for what and why, and what is left
-    /// over of earlier lives.
+    /// What this kernel and host can do, which backend is used for what and why, what is left over of earlier lives,
+    /// and what is wrong, with what to do.
     #[zbus(out_args("report"))]
     async fn doctor(&self, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
-        self.desk.admit(&header, Right::Read).await?;
-        encode(&self.desk.services.doctor.report().await)
+        let caller = self.desk.admit(&header, Right::Read).await?;
+        let policy = self.desk.services.permits.policy();
+        let may_inject = policy.access().grants(Right::Inject, caller.user, &caller.groups);
+        encode(&self.desk.services.doctor.report(may_inject).await)
     }
 
     /// Everything that can be named as a target.
@@ -181,6 +183,17 @@ impl Manager {
         faults::clear_target(&self.desk, server, &header, &target).await
     }
 
+    /// Removes all faults, ahead of everything that waits for the engine, and refuses faults that wait to be added;
+    /// answers what they were, with what they did.
+    #[zbus(out_args("faults"))]
+    async fn clear_all_faults(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<Vec<Dictionary>, Error> {
+        faults::clear_all(&self.desk, server, &header).await
+    }
+
     /// Brings a lab up; returns when it serves. Keys: description (s, the text of a cluster.toml),
     /// name (s, another name than the description's).
     #[zbus(out_args("lab"))]
@@ -232,19 +245,21 @@ impl Manager {
         labs::down(&self.desk, server, &header, &name).await
     }
 
-    /// Starts a run and answers its object, which lives on this connection and ends with it. The
-    /// run's folder is made inside of the directory whose descriptor is given, and belongs to whom
-    /// that belongs. Keys of the request: see the documentation of RunRequest.
+    /// Starts a run and answers its object. It ends with this connection; with detach (b) it goes on without. The run's
+    /// folder is made inside of the directory whose descriptor is given, and belongs to whom that belongs. Keys of the
+    /// request: see the documentation of RunRequest. With stop_if (as, such as "errors>100") the fault is cleared as
+    /// soon as one of these conditions holds, and the run is stopped: it measures the recovery until its planned end,
+    /// or ends too with stop_at_once (b). What is in PromQL is asked of prometheus (s, "http://HOST:PORT").
     #[zbus(out_args("run"))]
     async fn start_run(
         &self,
         request: Dictionary,
         outputs: OwnedFd,
-        #[zbus(connection)] connection: &Connection,
+        #[zbus(object_server)] server: &ObjectServer,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
         let files = RunFiles { outputs, output_of_command: None };
-        runs::begin(&self.desk, connection, &header, request, files).await
+        runs::begin(&self.desk, server, &header, request, files).await
     }
 
     /// As StartRun, where a command of the caller's is the load: the request has command (a{sv}: words (as), tool (s),
@@ -256,11 +271,36 @@ impl Manager {
         request: Dictionary,
         outputs: OwnedFd,
         output_of_command: OwnedFd,
-        #[zbus(connection)] connection: &Connection,
+        #[zbus(object_server)] server: &ObjectServer,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath, Error> {
         let files = RunFiles { outputs, output_of_command: Some(output_of_command) };
-        runs::begin(&self.desk, connection, &header, request, files).await
+        runs::begin(&self.desk, server, &header, request, files).await
+    }
+
+    /// The runs of this daemon's life: those that go on, and the hundred that ended last.
+    #[zbus(out_args("runs"))]
+    async fn list_runs(&self, #[zbus(header)] header: Header<'_>) -> Result<Vec<Dictionary>, Error> {
+        self.desk.admit(&header, Right::Read).await?;
+        encode_all(&self.desk.services.runs.list())
+    }
+
+    /// One of those runs.
+    #[zbus(out_args("run"))]
+    async fn show_run(&self, id: String, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
+        runs::show(&self.desk, &header, &id).await
+    }
+
+    /// Returns when one of those runs has ended, as Wait of its object does.
+    #[zbus(out_args("result"))]
+    async fn wait_run(&self, id: String, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
+        runs::wait(&self.desk, &header, &id).await
+    }
+
+    /// Ends one of those runs early. Its faults are cleared, and what was measured is kept. The user who has begun it
+    /// may do that, and who may administer.
+    async fn stop_run(&self, id: String, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        runs::stop(&self.desk, &header, &id).await
     }
 
     /// The plugins in the daemon's directory, as their manifests describe them.

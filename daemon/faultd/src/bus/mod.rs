@@ -22,7 +22,6 @@ mod listener;
 mod manager;
 mod objects;
 mod plugins;
-mod run_object;
 mod runs;
 mod system;
 

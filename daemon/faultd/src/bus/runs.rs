@@ -1,19 +1,25 @@
-//! What callers do to begin a run.
+//! What callers do with runs, from whichever object they ask.
 
 use std::sync::Arc;
 
-use faultd_api::{dictionary::Dictionary, error::Error, names::run_path, run::RunRequest};
-use zbus::{Connection, OwnedFd, OwnedObjectPath, message::Header};
+use faultd_api::{
+    dictionary::Dictionary,
+    error::Error,
+    names::run_path,
+    run::{RemoteFaultNote, RunRequest},
+};
+use zbus::{ObjectServer, OwnedFd, OwnedObjectPath, message::Header};
 
 use super::{
     caller::Caller,
-    desk::{Desk, Done, decode},
+    desk::{Desk, Done, UNREADABLE, decode, encode},
     door::Door,
     errors::of_run,
-    manager::Services,
-    run_object::{RunObject, forward_progress},
 };
-use crate::{policy::Right, run::RunHandle};
+use crate::{
+    policy::Right,
+    run::{NoteError, RunHandle},
+};
 
 /// What a caller of a run hands over.
 pub(super) struct RunFiles {
@@ -24,40 +30,87 @@ pub(super) struct RunFiles {
 }
 
 pub(super) async fn begin(
-    desk: &Desk,
-    connection: &Connection,
+    desk: &Arc<Desk>,
+    server: &ObjectServer,
     header: &Header<'_>,
     request: Dictionary,
     files: RunFiles,
 ) -> Result<OwnedObjectPath, Error> {
-    let request: RunRequest = decode(request)?;
-    let subject = format!("{} on {}", request.label, request.cluster);
+    let request = decode::<RunRequest>(request);
+    let name = |request: &RunRequest| format!("{} on {}", request.label, request.cluster);
+    let subject = request.as_ref().map_or(UNREADABLE.to_owned(), name);
     desk.audited(header, Right::Inject, &subject, async |caller| {
+        let request = request?;
         let RunFiles { outputs, output_of_command } = files;
-        let Services { runs, permits, .. } = &desk.services;
         let outputs = writable_by(&caller, outputs)?;
-        let started = runs.start(&request, outputs, output_of_command.map(Into::into)).await;
+        let command = output_of_command.map(Into::into);
+        let started = desk.services.runs.start(&request, outputs, command, caller.user).await;
         let run = started.map_err(|error| of_run(&error))?;
-        let path = run_path(&run.id);
-        let owner = caller.connection.clone();
-        let object = RunObject::new(run.clone(), owner, Arc::clone(&desk.door), permits.clone());
-        connection.object_server().at(path.as_str(), object).await?;
-        tokio::spawn(forward_progress(run.clone(), connection.clone()));
         let id = run.id.clone();
-        tokio::spawn(end_with_caller(run, Arc::clone(&desk.door), caller, connection.clone()));
-        Ok(Done::new(OwnedObjectPath::try_from(path)?, id))
+        if !request.detach {
+            tokio::spawn(end_with_caller(run, Arc::clone(&desk.door), caller));
+        }
+        desk.services.inventory.look_at_runs();
+        desk.refresh(server).await;
+        Ok(Done::new(OwnedObjectPath::try_from(run_path(&id))?, id))
     })
     .await
 }
 
-/// A run is its caller's: it does not outlive the connection, and its object stays as long as somebody may ask for the
-/// result.
-async fn end_with_caller(run: RunHandle, door: Arc<Door>, caller: Caller, connection: Connection) {
-    door.gone(&caller).await;
-    run.stop("its caller has gone");
-    run.wait().await;
-    // On the private socket it went with the connection.
-    let _ = connection.object_server().remove::<RunObject, _>(run_path(&run.id)).await;
+pub(super) async fn show(desk: &Desk, header: &Header<'_>, id: &str) -> Result<Dictionary, Error> {
+    desk.admit(header, Right::Read).await?;
+    encode(&find(desk, id)?.status())
+}
+
+pub(super) async fn wait(desk: &Desk, header: &Header<'_>, id: &str) -> Result<Dictionary, Error> {
+    desk.admit(header, Right::Read).await?;
+    encode(&find(desk, id)?.wait().await)
+}
+
+/// Ends a run early. The user who has begun it may do that, and who may administer.
+pub(super) async fn stop(desk: &Desk, header: &Header<'_>, id: &str) -> Result<(), Error> {
+    desk.audited(header, Right::Inject, id, async |caller| {
+        let run = find(desk, id)?;
+        if run.about().user != caller.user {
+            desk.admit(header, Right::Administer).await?;
+        }
+        run.stop(&format!("stopped by {caller}"));
+        Ok(Done::new((), ""))
+    })
+    .await
+}
+
+/// Adds to the events of a run what the user who has begun it says of a fault on another machine.
+pub(super) async fn note(desk: &Desk, header: &Header<'_>, id: &str, note: Dictionary) -> Result<(), Error> {
+    let note = decode::<RemoteFaultNote>(note);
+    desk.audited(header, Right::Inject, id, async |caller| {
+        let (run, note) = (find(desk, id)?, note?);
+        if run.about().user != caller.user {
+            return Err(Error::Denied("only the user who has begun a run adds to its events".to_owned()));
+        }
+        run.note(note).map_err(|error| of_note(&error))?;
+        Ok(Done::new((), ""))
+    })
+    .await
+}
+
+fn of_note(error: &NoteError) -> Error {
+    match error {
+        NoteError::Wrong(_) => Error::InvalidRequest(error.to_string()),
+        NoteError::TooMany | NoteError::Ended => Error::Failed(error.to_string()),
+    }
+}
+
+pub(super) fn find(desk: &Desk, id: &str) -> Result<RunHandle, Error> {
+    desk.services.runs.find(id).map_err(|error| of_run(&error))
+}
+
+/// A run that is not detached is its caller's: it does not outlive the connection.
+async fn end_with_caller(run: RunHandle, door: Arc<Door>, caller: Caller) {
+    tokio::select! {
+        () = door.gone(&caller) => run.stop("its caller has gone"),
+        _ended = run.wait() => {}
+    }
 }
 
 /// The directory for a run's folder, if its caller could write there without us.

@@ -8,6 +8,7 @@ use tokio::sync::broadcast;
 use zbus::{
     connection::Builder,
     fdo::{DBusProxy, ObjectManager, RequestNameFlags, RequestNameReply},
+    interface,
 };
 
 use super::{
@@ -40,12 +41,20 @@ pub async fn serve_system_bus(services: Services) {
     }
 }
 
+/// Served for a moment, so that the connection listens for calls from its first message on: where nothing is served when
+/// it is built, that begins some time after the name is ours, and the call that has started the daemon would be lost.
+struct Listening;
+
+#[interface(name = "org.faultd.Engine1.Listening")]
+impl Listening {}
+
 async fn serve_one_bus(services: &Services) -> zbus::Result<()> {
-    let connection = Builder::system().build().await?;
+    let connection = Builder::system().serve_at(ROOT_PATH, Listening).build().await?;
+    connection.object_server().remove::<Listening, _>(ROOT_PATH).await?;
     let bus = DBusProxy::new(&connection).await?;
     let mut owners = bus.receive_name_owner_changed().await?;
-    let (gone, _) = broadcast::channel(MOST_GONE_AT_ONCE);
-    let desk = Desk::new(services.clone(), Door::System(SystemBus::new(connection.clone(), gone.clone())));
+    let (gone, heard) = broadcast::channel(MOST_GONE_AT_ONCE);
+    let desk = Desk::new(services.clone(), Door::System(SystemBus::new(connection.clone(), heard)));
     connection.object_server().at(ROOT_PATH, Manager::new(&desk)).await?;
     connection.object_server().at(ROOT_PATH, Guarded::everything(ObjectManager, &desk)).await?;
     let snapshot = services.inventory.snapshot().borrow().clone();

@@ -51,12 +51,14 @@ pub(super) struct Ended {
 }
 
 impl<P: RulePort> Carriers<P> {
-    /// Has a fault carried out as a whole, or not at all. Answers since when it holds.
+    /// Has a fault carried out as a whole, or not at all; it is given up between two of its rules when it is not
+    /// wanted any more. Answers since when it holds.
     pub(super) fn install(
         &mut self,
         application: &Application,
         seed: u64,
         deadline_ns: Option<u64>,
+        is_wanted: impl Fn() -> bool,
     ) -> Result<(Carried, u64), EngineError> {
         let not_applied =
             |reason: String| EngineError::NotApplied { target: application.target.name.clone(), reason };
@@ -69,6 +71,10 @@ impl<P: RulePort> Carriers<P> {
         let mut carried = Carried::default();
         let mut effective_ns = 0;
         for plan in rule_plans(application, seed, deadline_ns) {
+            if !is_wanted() {
+                self.uninstall(&carried);
+                return Err(EngineError::ClearedMeanwhile(application.target.name.clone()));
+            }
             let spares = plan.effects == Effects::default();
             match self.rules.add(plan) {
                 Ok((id, since_ns)) => {

@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     active::{Applied, Cleared, FaultOwner},
     budget::{Budget, BudgetSpent},
+    queue::Callers,
 };
 use crate::{
     fault::{FaultSpec, backend::ChosenBackend},
@@ -88,7 +89,7 @@ pub enum Selection {
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// The kernel refused; nothing of the fault is left.
-    #[error("the fault was not applied to {target}: {reason}")]
+    #[error("the fault was not applied to {target}: {reason}; 'faultctl doctor' says what this host can do")]
     NotApplied {
         /// The target's full name.
         target: String,
@@ -96,7 +97,7 @@ pub enum EngineError {
         reason: String,
     },
     /// The programs cannot be loaded.
-    #[error("the kernel does not take the programs: {0}")]
+    #[error("the kernel does not take the programs: {0}; 'faultctl doctor' says what this host can do")]
     NotPrepared(String),
     /// There is no such fault.
     #[error("no fault has the id '{0}'; see 'faultctl fault ls'")]
@@ -142,6 +143,11 @@ pub enum EngineError {
     /// Too many targets are under fault already.
     #[error(transparent)]
     BudgetSpent(#[from] BudgetSpent),
+    /// Everything was cleared while it waited; nothing of the fault is left.
+    #[error(
+        "all faults were cleared before this one on {0} was in place, so it was not added: add it again if it is still wanted"
+    )]
+    ClearedMeanwhile(String),
     /// The engine's thread is gone: the daemon is about to stop.
     #[error("the daemon is stopping")]
     Stopping,
@@ -150,6 +156,8 @@ pub enum EngineError {
 pub(super) enum Command {
     Add {
         application: Box<Application>,
+        /// How many times everything had been cleared when it was asked for.
+        clearings: u64,
         reply: oneshot::Sender<Result<Applied, EngineError>>,
     },
     Set {
@@ -213,16 +221,20 @@ pub(super) struct Told {
     pub(super) changes: watch::Receiver<u64>,
 }
 
+/// When a fault was asked for, counted in clearings of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asked(u64);
+
 /// A handle to the engine; clones speak to the same one.
 #[derive(Clone)]
 pub struct EngineHandle {
-    commands: mpsc::Sender<Command>,
+    callers: Callers,
     told: Told,
 }
 
 impl EngineHandle {
-    pub(super) fn new(commands: mpsc::Sender<Command>, told: Told) -> Self {
-        Self { commands, told }
+    pub(super) fn new(callers: Callers, told: Told) -> Self {
+        Self { callers, told }
     }
 
     /// The peers that faults which hold call by a name, containers apart, whenever that changes.
@@ -262,12 +274,28 @@ impl EngineHandle {
         self.ask(|reply| Command::Follow { found, reply }).await
     }
 
+    /// The moment at which a fault is asked for, before its target is looked for.
+    #[must_use]
+    pub fn asked_now(&self) -> Asked {
+        Asked(self.callers.clearings.so_far())
+    }
+
+    /// As [`EngineHandle::add`], for a fault that was asked for then: it is refused if everything was cleared since.
+    ///
+    /// # Errors
+    /// As [`EngineHandle::add`].
+    pub async fn add_as_asked(&self, application: Application, asked: Asked) -> Result<Applied, EngineError> {
+        let (application, Asked(clearings)) = (Box::new(application), asked);
+        self.ask(|reply| Command::Add { application, clearings, reply }).await?
+    }
+
     /// Applies a fault; when this returns, the kernel has confirmed it.
     ///
     /// # Errors
-    /// When another fault is in the way or the kernel refuses.
+    /// When another fault is in the way, the kernel refuses, or everything is cleared meanwhile.
     pub async fn add(&self, application: Application) -> Result<Applied, EngineError> {
-        self.ask(|reply| Command::Add { application: Box::new(application), reply }).await?
+        let asked = self.asked_now();
+        self.add_as_asked(application, asked).await
     }
 
     /// Changes what a fault does, to which packets and until when, at once for each packet.
@@ -279,11 +307,15 @@ impl EngineHandle {
         self.ask(|reply| Command::Set { id, application, reply }).await?
     }
 
-    /// Removes faults; when this returns, they do not hold any more.
+    /// Removes faults; when this returns, they do not hold any more. [`Selection::All`] goes ahead of everything that
+    /// waits, and faults that wait to be added are refused.
     ///
     /// # Errors
     /// Only when the daemon is stopping, which removes them as well.
     pub async fn clear(&self, selection: Selection) -> Result<Vec<Cleared>, EngineError> {
+        if selection == Selection::All {
+            return self.ask_ahead(|reply| Command::Clear { selection, reply }).await;
+        }
         self.ask(|reply| Command::Clear { selection, reply }).await
     }
 
@@ -312,12 +344,28 @@ impl EngineHandle {
     /// Removes everything and ends the engine's thread.
     pub async fn stop(&self) {
         // An engine that is gone already has removed everything.
-        let _ = self.ask(|reply| Command::Stop { reply }).await;
+        let _ = self.ask_ahead(|reply| Command::Stop { reply }).await;
+    }
+
+    /// For what clears everything.
+    async fn ask_ahead<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, EngineError> {
+        self.callers.clearings.begin();
+        ask(&self.callers.ahead, command).await
     }
 
     async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, EngineError> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(command(reply)).await.map_err(|_| EngineError::Stopping)?;
-        answer.await.map_err(|_| EngineError::Stopping)
+        ask(&self.callers.in_order, command).await
     }
+}
+
+async fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Result<T, EngineError> {
+    let (reply, answer) = oneshot::channel();
+    commands.send(command(reply)).await.map_err(|_| EngineError::Stopping)?;
+    answer.await.map_err(|_| EngineError::Stopping)
 }

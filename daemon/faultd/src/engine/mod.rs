@@ -20,6 +20,7 @@ mod handle;
 mod moving;
 mod owner;
 mod port;
+mod queue;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,7 @@ mod tests;
 pub use self::{
     active::{Applied, Cleared, FaultOwner},
     budget::{Budget, ClusterBudget},
-    handle::{Application, EngineError, EngineHandle, FollowedContainers, Selection},
+    handle::{Application, Asked, EngineError, EngineHandle, FollowedContainers, Selection},
     owner::start,
     port::{ProcessPort, RulePort},
 };

@@ -76,7 +76,7 @@ impl<P: RulePort> Owner<P> {
         fault.application.target = target;
         let (application, seed, deadline_ns) = (fault.application.clone(), fault.seed, fault.deadline_ns);
         self.uninstall_and_keep(number, &before);
-        let (carried, _effective_ns) = self.carriers.install(&application, seed, deadline_ns)?;
+        let (carried, _effective_ns) = self.carriers.install(&application, seed, deadline_ns, || true)?;
         if let Some(fault) = self.faults.get_mut(&number) {
             fault.carried = carried;
         }
@@ -96,7 +96,7 @@ impl<P: RulePort> Owner<P> {
         let (stay, come): (Vec<_>, Vec<_>) = wanted.into_iter().partition(is_known);
         application.target.interfaces = come;
         self.refuse_occupied(&application, Some(number))?;
-        let (new, _effective_ns) = self.carriers.install(&application, seed, deadline_ns)?;
+        let (new, _effective_ns) = self.carriers.install(&application, seed, deadline_ns, || true)?;
 
         let (kept, gone): (Vec<_>, Vec<_>) = rules.into_iter().partition(|(known, _)| stay.contains(known));
         let (mut interfaces, kept): (Vec<_>, Vec<_>) = kept.into_iter().unzip();

@@ -13,9 +13,10 @@ use faultd_api::{
 use faultd_kernel::{
     clock,
     datapath::{Effects, Hook, InterfaceReference, RulePlan, Selector},
+    kill_points,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{oneshot, watch},
     time::{Instant, sleep_until},
 };
 
@@ -24,6 +25,7 @@ use super::{
     carrier::{Carried, Carriers, Ended},
     handle::{Application, Command, EngineError, EngineHandle, FollowedContainers, Selection, Told},
     port::{ProcessPort, RulePort},
+    queue::{Clearings, Waiting, queues},
     report::FaultReport,
 };
 use crate::{engine::FaultOwner, error_chain, fault::ProcessFault, metrics::Metrics, random_seed};
@@ -40,14 +42,21 @@ pub fn start(
     processes: impl ProcessPort,
     metrics: Metrics,
 ) -> io::Result<EngineHandle> {
-    let (sender, commands) = mpsc::channel(QUEUE_LENGTH);
+    let (callers, waiting) = queues(QUEUE_LENGTH);
     // A runtime of its own: calls into the kernel block, and nothing else may wait for them.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let mut owner = Owner::new(rules, Box::new(processes), metrics);
-    let handle = EngineHandle::new(sender, owner.told());
-    thread::Builder::new()
-        .name("engine".to_owned())
-        .spawn(move || runtime.block_on(owner.serve(commands)))?;
+    let handle = EngineHandle::new(callers, owner.told());
+    let serve = move || {
+        let who_stops = runtime.block_on(owner.serve(waiting));
+        // What stayed ready without a fault goes before anybody is told that everything has.
+        drop(owner);
+        if let Some(reply) = who_stops {
+            // They may not wait for it any more.
+            let _ = reply.send(());
+        }
+    };
+    thread::Builder::new().name("engine".to_owned()).spawn(serve)?;
     Ok(handle)
 }
 
@@ -56,6 +65,7 @@ pub(super) struct Owner<P> {
     pub(super) metrics: Metrics,
     pub(super) faults: BTreeMap<u64, ActiveFault>,
     last_id: u64,
+    clearings: Clearings,
     /// What is to be followed.
     pub(super) named_peers: watch::Sender<BTreeSet<String>>,
     pub(super) containers: watch::Sender<FollowedContainers>,
@@ -67,8 +77,8 @@ impl<P: RulePort> Owner<P> {
     pub(super) fn new(rules: P, processes: Box<dyn ProcessPort>, metrics: Metrics) -> Self {
         let carriers = Carriers { rules, processes };
         let (named_peers, containers) = (watch::Sender::default(), watch::Sender::default());
-        let changes = watch::Sender::default();
-        Self { carriers, metrics, faults: BTreeMap::new(), last_id: 0, named_peers, containers, changes }
+        let (faults, clearings, changes) = (BTreeMap::new(), Clearings::default(), watch::Sender::default());
+        Self { carriers, metrics, faults, last_id: 0, clearings, named_peers, containers, changes }
     }
 
     /// What those hear who follow.
@@ -80,41 +90,55 @@ impl<P: RulePort> Owner<P> {
         }
     }
 
-    pub(super) async fn serve(&mut self, mut commands: mpsc::Receiver<Command>) {
+    /// One thing at a time: first what clears everything, then what is over, then what was asked for, in its order.
+    /// Answers who waits for the end.
+    pub(super) async fn serve(&mut self, waiting: Waiting) -> Option<oneshot::Sender<()>> {
+        let Waiting { mut in_order, mut ahead, clearings } = waiting;
+        self.clearings = clearings;
         loop {
             let next_deadline = self.faults.values().filter_map(|fault| fault.deadline).min();
             tokio::select! {
-                command = commands.recv() => match command {
-                    Some(Command::Stop { reply }) => {
+                biased;
+                Some(command) = ahead.recv() => match command {
+                    Command::Stop { reply } => {
                         self.clear(&Selection::All, "stop");
-                        let _ = reply.send(());
-                        return;
+                        return Some(reply);
                     }
+                    command => self.handle(command),
+                },
+                () = sleep_until_some(next_deadline) => self.expire(),
+                command = in_order.recv() => match command {
                     Some(command) => self.handle(command),
                     None => break,
                 },
-                () = sleep_until_some(next_deadline) => self.expire(),
             }
         }
         self.clear(&Selection::All, "stop");
+        None
     }
 
     /// Replies are dropped where the caller has gone in the meantime: the deed stands, its owner's
     /// end will clear it.
     fn handle(&mut self, command: Command) {
         match command {
-            Command::Add { application, reply } => {
-                let result = self.add(*application);
+            Command::Add { application, clearings, reply } => {
+                kill_points::here("engine.add.begin");
+                let result = self.add(*application, clearings);
+                kill_points::here("engine.add.done");
                 self.metrics.fault_transition("add", result.is_ok());
                 let _ = reply.send(result);
             }
             Command::Set { id, application, reply } => {
                 let result = self.set(&id, *application);
+                kill_points::here("engine.set.done");
                 self.metrics.fault_transition("set", result.is_ok());
                 let _ = reply.send(result);
             }
             Command::Clear { selection, reply } => {
-                let _ = reply.send(self.clear(&selection, "remove"));
+                kill_points::here("engine.clear.begin");
+                let cleared = self.clear(&selection, "remove");
+                kill_points::here("engine.clear.done");
+                let _ = reply.send(cleared);
             }
             Command::List { reply } => {
                 let _ = reply.send(self.list());
@@ -148,15 +172,20 @@ impl<P: RulePort> Owner<P> {
         Ok(())
     }
 
-    fn add(&mut self, application: Application) -> Result<Applied, EngineError> {
+    fn add(&mut self, application: Application, clearings: u64) -> Result<Applied, EngineError> {
         let commanded_ns = clock::monotonic_ns();
+        if self.clearings.so_far() != clearings {
+            return Err(EngineError::ClearedMeanwhile(application.target.name));
+        }
         self.refuse_occupied(&application, None)?;
         self.refuse_beyond_budget(&application)?;
         let seed = application.spec.seed.unwrap_or_else(random_seed);
         let hold_for = application.spec.hold_for;
         let deadline_ns = deadline_after(commanded_ns, hold_for);
         let deadline = ActiveFault::deadline_in(hold_for);
-        let (carried, effective_ns) = self.carriers.install(&application, seed, deadline_ns)?;
+        let is_wanted = || self.clearings.so_far() == clearings;
+        let installed = self.carriers.install(&application, seed, deadline_ns, is_wanted);
+        let (carried, effective_ns) = installed?;
         self.last_id += 1;
         let id = format!("f{}", self.last_id);
         let fault = ActiveFault {
@@ -282,6 +311,7 @@ impl<P: RulePort> Owner<P> {
         let over: Vec<u64> =
             self.faults.iter().filter(|(_, fault)| fault.is_over(now)).map(|(id, _)| *id).collect();
         for id in over {
+            kill_points::here("engine.expire");
             self.remove(id, "expire");
         }
     }

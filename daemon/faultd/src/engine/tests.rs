@@ -1,10 +1,11 @@
 //! The engine with a stand-in for the kernel and a clock that tests turn.
 
+mod clearing;
 mod moving;
 mod processes;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
@@ -18,11 +19,11 @@ use faultd_kernel::{
     namespace::Namespace,
     process::ProcessIdentity,
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::time::sleep;
 
 use super::{
     Application, Budget, EngineError, EngineHandle, FaultOwner, ProcessPort, RulePort, Selection,
-    owner::Owner,
+    owner::Owner, queue::queues,
 };
 use crate::{
     fault::{FaultSpec, backend::ChosenBackend},
@@ -41,6 +42,14 @@ struct FakeKernel {
     controls: Arc<Mutex<Vec<(ControlId, ControlPlan)>>>,
     /// Whether whoever holds them has gone.
     lost: Arc<Mutex<bool>>,
+    /// Where rules that are added have to stop.
+    gate: Arc<Mutex<Option<Gate>>>,
+}
+
+/// A call into the kernel that takes as long as the test wants.
+struct Gate {
+    entered: mpsc::Sender<()>,
+    pass: mpsc::Receiver<()>,
 }
 
 impl ProcessPort for FakeKernel {
@@ -81,6 +90,11 @@ impl RulePort for FakeKernel {
     fn release(&mut self, _interface: &InterfaceReference) {}
 
     fn add(&mut self, plan: RulePlan) -> Result<(RuleId, u64), DatapathError> {
+        if let Some(gate) = &*self.gate.lock().unwrap() {
+            gate.entered.send(()).unwrap();
+            // A test that has ended lets everything pass.
+            let _ = gate.pass.recv();
+        }
         if self.refuses == Some(plan.hook) {
             return Err(DatapathError::NoAttachKind);
         }
@@ -119,11 +133,11 @@ impl FakeKernel {
 }
 
 fn engine(kernel: &FakeKernel) -> EngineHandle {
-    let (sender, commands) = mpsc::channel(1);
+    let (callers, waiting) = queues(1);
     let mut owner = Owner::new(kernel.clone(), Box::new(kernel.clone()), Metrics::new().unwrap());
     let told = owner.told();
-    tokio::spawn(async move { owner.serve(commands).await });
-    EngineHandle::new(sender, told)
+    tokio::spawn(async move { owner.serve(waiting).await });
+    EngineHandle::new(callers, told)
 }
 
 fn application(target: &str, change: impl FnOnce(&mut FaultRequest)) -> Application {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use faultd_api::lab::{LabRequest, LabStatus};
-use faultd_kernel::{control_group::own, namespace};
+use faultd_kernel::{control_group::own, kill_points, namespace};
 use faultd_plugin_host::Role;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -57,9 +57,12 @@ impl Labs {
         match self.build_and_wait(description, request.folder.clone(), record.clone()).await {
             Ok(lab) => Ok(lab),
             Err(error) => {
-                for failure in self.remove(record_on_disk(self, record)).await {
+                // Only what is written down knows the processes that were started.
+                let as_far = self.shared.records.find(&record.name).unwrap_or(record);
+                for failure in self.remove(as_far).await {
                     tracing::error!(lab = description.name, failure, "clean-up failed");
                 }
+                self.shared.records.give_up(&description.name);
                 Err(error)
             }
         }
@@ -76,8 +79,10 @@ impl Labs {
         let mut record = built.await.map_err(|error| LabError::Incomplete(error.to_string()))??;
         let cluster = cluster_of(description, &record)?;
         self.wait_until_serving(description, &record, &cluster).await?;
+        kill_points::here("lab.up.serves");
         record.served = true;
-        self.write(&record)?;
+        self.shared.records.write(&record)?;
+        kill_points::here("lab.up.done");
         tracing::info!(lab = description.name, members = record.members.len(), "lab is up");
         Ok(Lab { description: description.clone(), record, cluster })
     }
@@ -88,8 +93,10 @@ impl Labs {
         folder: Option<&str>,
         mut record: LabRecord,
     ) -> Result<LabRecord, LabError> {
-        self.write(&record)?;
+        self.shared.records.write(&record)?;
+        kill_points::here("lab.up.recorded");
         hosts::build_network(description, &record)?;
+        kill_points::here("lab.up.network");
         for (position, member) in description.members.iter().enumerate() {
             let Some(of_record) = record.members.get_mut(position) else { continue };
             if let Some(directory) = of_record.log.parent() {
@@ -101,8 +108,9 @@ impl Labs {
             let directories = Directories { data: &data, folder };
             let install = description.install.as_deref();
             let process = hosts::start_member(member, of_record, directories, install)?;
+            kill_points::here("lab.up.member");
             of_record.process = Some(process.into());
-            self.write(&record)?;
+            self.shared.records.write(&record)?;
         }
         Ok(record)
     }
@@ -158,15 +166,10 @@ impl Labs {
             members: members.collect(),
             data_directory: match description.storage {
                 Storage::Memory => PathBuf::from(MEMORY_DIRECTORY).join(format!("faultd-{name}")),
-                Storage::Disk => self.shared.labs_directory.join(name).join("data"),
+                Storage::Disk => self.shared.labs_directory.join(name),
             },
             served: false,
         }
-    }
-
-    fn write(&self, record: &LabRecord) -> Result<(), LabError> {
-        let path = self.shared.labs_directory.clone();
-        record.write(&path).map_err(|source| LabError::Directory { path, source })
     }
 }
 
@@ -194,12 +197,6 @@ async fn silent_members(cluster: &Cluster) -> Option<String> {
         }
     }
     (!silent.is_empty()).then(|| format!("no connection is accepted by {}", silent.join(", ")))
-}
-
-/// The record as far as bringing up has come: only it knows the processes that were started.
-fn record_on_disk(labs: &Labs, planned: LabRecord) -> LabRecord {
-    let all = LabRecord::read_all(&labs.shared.labs_directory).unwrap_or_default();
-    all.into_iter().flatten().find(|record| record.name == planned.name).unwrap_or(planned)
 }
 
 /// What has the name of a part of this lab and is not in a record of ours belongs to somebody else.

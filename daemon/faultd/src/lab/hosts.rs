@@ -17,7 +17,7 @@ use std::{fs, io, path::Path, thread, time::Duration};
 
 use faultd_kernel::{
     control_group::own,
-    link,
+    kill_points, link,
     namespace::{self, Namespace},
     process::{ProcessError, ProcessIdentity, ProcessPlan, SpawnedProcess},
 };
@@ -150,7 +150,9 @@ pub(super) fn tear_down(record: &LabRecord) -> Vec<String> {
     processes.extend(groups().flat_map(|directory| processes_in_group(directory)));
     processes.sort_by_key(|process| process.pid);
     processes.dedup();
+    kill_points::here("lab.down.begin");
     end_processes(&processes, &mut failures);
+    kill_points::here("lab.down.processes");
     failures.extend(groups().filter_map(|directory| {
         own::remove(directory).err().map(|error| format!("{}: {error}", directory.display()))
     }));
@@ -158,6 +160,7 @@ pub(super) fn tear_down(record: &LabRecord) -> Vec<String> {
     // switch's namespace is not kept alive by a pair that is still being taken apart.
     let names = record.members.iter().map(|member| member.namespace.as_str());
     for name in names.chain([record.switch_namespace.as_str()]) {
+        kill_points::here("lab.down.namespace");
         remove_namespace(name, &mut failures);
     }
     match fs::remove_dir_all(&record.data_directory) {
@@ -166,6 +169,7 @@ pub(super) fn tear_down(record: &LabRecord) -> Vec<String> {
         }
         _ => {}
     }
+    kill_points::here("lab.down.done");
     failures
 }
 

@@ -27,17 +27,23 @@ use faultd_api::{
 use faultd_kernel::{
     control_group::{GroupOwner, own},
     datapath::{InterfaceReference, TargetSide},
+    journal::{Journal, JournalError},
     namespace::NamespaceError,
     netlink::NetlinkError,
     process::ProcessIdentity,
 };
 use tokio::sync::watch;
 
+pub(crate) use self::adopt::{recorded_name, remove_recorded};
 pub(crate) use self::hosts::{processes_in, processes_in_group};
 pub use self::{adopt::recover, description::DescriptionError};
-use self::{description::LabDescription, record::LabRecord};
+use self::{
+    description::LabDescription,
+    record::{LabRecord, LabRecords},
+};
 use crate::{
     cluster::{Cluster, RoleObserver, role_text},
+    error_chain,
     plugins::Plugins,
     target::{ResolvedTarget, TargetProcesses},
 };
@@ -67,6 +73,9 @@ pub enum LabError {
     /// The kernel refused an interface or address.
     #[error(transparent)]
     Netlink(#[from] NetlinkError),
+    /// What is about to be made cannot be written down, so nothing was.
+    #[error("{}", error_chain(.0))]
+    Journal(#[from] JournalError),
     /// A directory cannot be made.
     #[error("{}: {source}", path.display())]
     Directory {
@@ -133,6 +142,8 @@ struct Shared {
     labs: Mutex<BTreeMap<String, Slot>>,
     /// Counts changes, for those who look on.
     changes: watch::Sender<u64>,
+    records: LabRecords,
+    /// For members that keep their data on disk.
     labs_directory: PathBuf,
     logs_directory: PathBuf,
     plugins: Plugins,
@@ -165,12 +176,13 @@ pub struct Lab {
 }
 
 impl Labs {
-    /// No labs yet; records go below `state_directory`.
+    /// No labs yet; logs and data go below `state_directory`.
     #[must_use]
-    pub fn new(state_directory: &Path, plugins: Plugins) -> Self {
+    pub fn new(state_directory: &Path, journal: Journal, plugins: Plugins) -> Self {
         let shared = Shared {
             labs: Mutex::default(),
             changes: watch::Sender::default(),
+            records: LabRecords::in_journal(journal),
             labs_directory: state_directory.join("labs"),
             logs_directory: state_directory.join("logs"),
             plugins,
@@ -247,12 +259,11 @@ impl Labs {
     /// The namespaces of all labs that have a record, also of those on their way up or down.
     #[must_use]
     pub fn namespaces(&self) -> Vec<String> {
-        let records = LabRecord::read_all(&self.shared.labs_directory).unwrap_or_default();
         let of_record = |record: LabRecord| {
             let members = record.members.into_iter().map(|member| member.namespace);
             members.chain([record.switch_namespace]).collect::<Vec<_>>()
         };
-        records.into_iter().flatten().flat_map(of_record).collect()
+        self.shared.records.all().into_iter().flat_map(of_record).collect()
     }
 
     /// What every lab is doing, its members asked for their roles.
@@ -282,16 +293,8 @@ impl Labs {
 
     /// Removes everything that a record names, and the record itself once nothing is left.
     async fn remove(&self, record: LabRecord) -> Vec<String> {
-        let labs_directory = self.shared.labs_directory.clone();
-        let removed = tokio::task::spawn_blocking(move || {
-            let mut failures = hosts::tear_down(&record);
-            if failures.is_empty()
-                && let Err(error) = record.remove(&labs_directory)
-            {
-                failures.push(format!("record of lab {}: {error}", record.name));
-            }
-            failures
-        });
+        let records = self.shared.records.clone();
+        let removed = tokio::task::spawn_blocking(move || records.tear_down(&record));
         removed.await.unwrap_or_else(|error| vec![error.to_string()])
     }
 

@@ -1,14 +1,16 @@
-//! What a lab has on this host, on disk before it is made, so that nothing of it can be forgotten.
+//! What a lab has on this host, in the journal before it is made, so that nothing of it can be forgotten.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
+use std::path::PathBuf;
+
+use faultd_kernel::{
+    journal::{Entry, Journal, JournalError, Record},
+    kill_points,
+    process::ProcessIdentity,
 };
-
-use faultd_kernel::process::ProcessIdentity;
 use serde::{Deserialize, Serialize};
 
-const FILE_NAME: &str = "lab.json";
+use super::hosts;
+use crate::error_chain;
 
 /// One lab: everything that has to be removed when it goes.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
@@ -67,74 +69,109 @@ impl From<RecordedProcess> for ProcessIdentity {
     }
 }
 
-impl LabRecord {
-    /// Writes the record, whole or not at all.
-    ///
-    /// # Errors
-    /// When the directory cannot be written.
-    pub fn write(&self, labs_directory: &Path) -> io::Result<()> {
-        let directory = labs_directory.join(&self.name);
-        fs::create_dir_all(&directory)?;
-        let text = serde_json::to_vec_pretty(self)?;
-        let unfinished = directory.join("lab.json.new");
-        fs::write(&unfinished, text)?;
-        fs::File::open(&unfinished)?.sync_all()?;
-        fs::rename(&unfinished, directory.join(FILE_NAME))
+impl Entry for LabRecord {
+    const KIND: &'static str = "lab";
+}
+
+/// The records of labs in the journal.
+#[derive(Clone)]
+pub(crate) struct LabRecords {
+    journal: Journal,
+}
+
+impl LabRecords {
+    pub(crate) fn in_journal(journal: Journal) -> Self {
+        Self { journal }
     }
 
-    /// Removes the record of a lab of which nothing is left.
+    /// Writes the record of a lab, in place of an earlier one of it; when this returns, it is on the disk.
     ///
     /// # Errors
-    /// When the directory cannot be removed.
-    pub fn remove(&self, labs_directory: &Path) -> io::Result<()> {
-        fs::remove_dir_all(labs_directory.join(&self.name))
+    /// When it is not.
+    pub(crate) fn write(&self, lab: &LabRecord) -> Result<(), JournalError> {
+        kill_points::here("lab.record");
+        match self.of(&lab.name) {
+            Some((record, _)) => {
+                self.journal.replace(record.number, lab)?;
+                self.journal.take_over(record.number);
+                Ok(())
+            }
+            None => self.journal.begin(lab).map(drop),
+        }
     }
 
-    /// Reads every record that an earlier life of the daemon left; a file that cannot be read is
-    /// answered as its path and the reason.
+    /// Strikes a lab of which nothing is left.
     ///
     /// # Errors
-    /// When the directory exists and cannot be listed.
-    pub fn read_all(labs_directory: &Path) -> io::Result<Vec<Result<Self, String>>> {
-        let directories = directories(labs_directory)?;
-        Ok(directories
-            .iter()
-            .filter_map(|directory| read_one(&directory.join(FILE_NAME)).transpose())
-            .collect())
+    /// When it stays written down.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), JournalError> {
+        self.of(name).map_or(Ok(()), |(record, _)| self.journal.end(record.number))
     }
 
-    /// Removes the directories of labs that were ended before their record was written, which comes
-    /// before anything else, or just after it was removed; answers their names.
-    ///
-    /// # Errors
-    /// When a directory cannot be listed or removed.
-    pub fn remove_unwritten(labs_directory: &Path) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for directory in directories(labs_directory)? {
-            if !directory.join(FILE_NAME).try_exists()? {
-                fs::remove_dir_all(&directory)?;
-                names.extend(directory.file_name().map(|name| name.to_string_lossy().into_owned()));
+    /// Removes everything that a record names, and the record itself once nothing is left. Answers what is.
+    pub(super) fn tear_down(&self, lab: &LabRecord) -> Vec<String> {
+        let mut failures = hosts::tear_down(lab);
+        if failures.is_empty()
+            && let Err(error) = self.remove(&lab.name)
+        {
+            failures.push(format!("record of lab {}: {}", lab.name, error_chain(&error)));
+        }
+        failures
+    }
+
+    /// Says that nobody in this life holds a lab any more of which something could not be removed.
+    pub(crate) fn give_up(&self, name: &str) {
+        if let Some((record, _)) = self.of(name) {
+            self.journal.give_up(record.number);
+        }
+    }
+
+    /// Says that this life holds a lab that an earlier one has made.
+    pub(crate) fn take_over(&self, name: &str) {
+        if let Some((record, _)) = self.of(name) {
+            self.journal.take_over(record.number);
+        }
+    }
+
+    /// The lab of that name as it was written down last.
+    pub(crate) fn find(&self, name: &str) -> Option<LabRecord> {
+        self.of(name).map(|(_, lab)| lab)
+    }
+
+    /// All labs, the oldest first.
+    pub(crate) fn all(&self) -> Vec<LabRecord> {
+        self.with_records().map(|(_, lab)| lab).collect()
+    }
+
+    /// Those of which nobody in this life knows, the oldest first; without their process ids where the machine has
+    /// started anew since, for then these mean other processes. And what is a lab's and not understood.
+    pub(crate) fn of_earlier_lives(&self) -> (Vec<LabRecord>, Vec<Record>) {
+        let records = self.journal.unfinished().into_iter().filter(|record| record.kind == LabRecord::KIND);
+        let (mut labs, mut unreadable) = (Vec::new(), Vec::new());
+        for record in records {
+            match record.entry::<LabRecord>() {
+                Some(lab) if record.is_of_this_boot() => labs.push(lab),
+                Some(lab) => labs.push(lab.without_processes()),
+                None => unreadable.push(record),
             }
         }
-        Ok(names)
+        (labs, unreadable)
+    }
+
+    fn of(&self, name: &str) -> Option<(Record, LabRecord)> {
+        self.with_records().find(|(_, lab)| lab.name == name)
+    }
+
+    fn with_records(&self) -> impl Iterator<Item = (Record, LabRecord)> + use<> {
+        let records = self.journal.records().into_iter();
+        records.filter_map(|record| record.entry().map(|lab| (record, lab)))
     }
 }
 
-fn directories(labs_directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(labs_directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
-    };
-    entries.map(|entry| Ok(entry?.path())).collect()
-}
-
-/// Nothing where there is no record (yet).
-fn read_one(path: &Path) -> Result<Option<LabRecord>, String> {
-    let unreadable = |reason: &dyn std::fmt::Display| format!("{}: {reason}", path.display());
-    match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unreadable(&error)),
-        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| unreadable(&error)),
+impl LabRecord {
+    fn without_processes(mut self) -> Self {
+        self.members.iter_mut().for_each(|member| member.process = None);
+        self
     }
 }
 
@@ -142,9 +179,9 @@ fn read_one(path: &Path) -> Result<Option<LabRecord>, String> {
 mod tests {
     use super::*;
 
-    fn record() -> LabRecord {
+    fn record(name: &str) -> LabRecord {
         LabRecord {
-            name: "etcd".into(),
+            name: name.into(),
             description: "name = \"etcd\"".into(),
             switch_namespace: "faultd-etcd".into(),
             members: vec![MemberRecord {
@@ -160,36 +197,26 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_read_back_until_it_is_removed() {
+    fn a_lab_is_read_back_as_it_was_written_last_until_it_is_removed() {
         let directory = std::env::temp_dir().join(format!("faultd-record-{}", std::process::id()));
-        record().write(&directory).unwrap();
-        assert_eq!(LabRecord::read_all(&directory).unwrap(), vec![Ok(record())]);
-        record().remove(&directory).unwrap();
-        assert_eq!(LabRecord::read_all(&directory).unwrap(), vec![]);
-        fs::remove_dir_all(&directory).unwrap();
+        let next_life = || LabRecords::in_journal(Journal::in_directory(&directory));
+        let records = next_life();
+        records.write(&LabRecord { served: false, ..record("a") }).unwrap();
+        records.write(&record("b")).unwrap();
+        records.write(&record("a")).unwrap();
+        assert_eq!(records.all(), [record("a"), record("b")]);
+        assert_eq!(records.of_earlier_lives(), (vec![], vec![]), "it is this life that knows them");
+        let next = next_life();
+        next.take_over("b");
+        assert_eq!(next.of_earlier_lives(), (vec![record("a")], vec![]));
+        next.remove("a").unwrap();
+        next.remove("a").unwrap();
+        assert_eq!((next.find("a"), next.find("b")), (None, Some(record("b"))));
+        std::fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]
-    fn a_lab_that_was_ended_before_its_record_was_written_is_removed_by_name() {
-        let directory = std::env::temp_dir().join(format!("faultd-unwritten-{}", std::process::id()));
-        record().write(&directory).unwrap();
-        fs::create_dir_all(directory.join("begun")).unwrap();
-        fs::write(directory.join("begun/lab.json.new"), "{\"na").unwrap();
-        assert_eq!(LabRecord::read_all(&directory).unwrap(), vec![Ok(record())]);
-        assert_eq!(LabRecord::remove_unwritten(&directory).unwrap(), ["begun"]);
-        assert!(!directory.join("begun").exists() && directory.join("etcd").exists());
-        fs::remove_dir_all(&directory).unwrap();
-    }
-
-    #[test]
-    fn a_torn_record_is_named_and_does_not_hide_the_others() {
-        let directory = std::env::temp_dir().join(format!("faultd-torn-{}", std::process::id()));
-        record().write(&directory).unwrap();
-        fs::create_dir_all(directory.join("torn")).unwrap();
-        fs::write(directory.join("torn/lab.json"), "{\"name\":").unwrap();
-        let all = LabRecord::read_all(&directory).unwrap();
-        assert_eq!(all.iter().filter(|one| one.is_ok()).count(), 1);
-        assert_eq!(all.iter().filter(|one| one.is_err()).count(), 1);
-        fs::remove_dir_all(&directory).unwrap();
+    fn after_a_new_start_of_the_machine_process_ids_mean_others() {
+        assert_eq!(record("a").without_processes().members[0].process, None);
     }
 }

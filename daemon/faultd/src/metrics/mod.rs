@@ -60,7 +60,7 @@ impl Metrics {
         }
         let cleanup_failures = IntCounter::new(
             "faultd_cleanup_failures_total",
-            "Rules of which something could not be removed.",
+            "Rules, and things left by an earlier life, that could not be undone altogether.",
         )?;
         registry.register(Box::new(cleanup_failures.clone()))?;
         let inner = Families {
@@ -84,7 +84,7 @@ impl Metrics {
         self.inner.transitions.with_label_values(&[action, if ok { "ok" } else { "failed" }]).inc();
     }
 
-    /// Counts a rule of which something could not be removed.
+    /// Counts a rule, or something that an earlier life left, that could not be undone altogether.
     pub fn cleanup_failure(&self) {
         self.inner.cleanup_failures.inc();
     }

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use faultd_api::stop_condition::StopCondition;
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Registry};
 
 use super::{counters, gauges};
@@ -27,6 +28,7 @@ pub(super) struct WorkloadFamilies {
     clients: GaugeVec,
     operations: IntCounterVec,
     duration: HistogramVec,
+    stopped: IntCounterVec,
     /// Labels of each run's info series, and when it ended.
     ended: Arc<Mutex<HashMap<String, (RunLabels, Instant)>>>,
 }
@@ -52,6 +54,15 @@ impl WorkloadFamilies {
             &["run", "operation"],
         )?;
         registry.register(Box::new(duration.clone()))?;
+        let stopped = counters(
+            registry,
+            "faultd_run_stopped_total",
+            "Runs whose faults were cleared because a stop condition held, by the word it begins with.",
+            &["condition"],
+        )?;
+        for word in StopCondition::WORDS {
+            stopped.with_label_values(&[word]);
+        }
         Ok(Self {
             info: gauges(
                 registry,
@@ -73,6 +84,7 @@ impl WorkloadFamilies {
                 &["run", "operation", "result"],
             )?,
             duration,
+            stopped,
             ended: Arc::default(),
         })
     }
@@ -167,6 +179,11 @@ impl RunMetrics {
             let labels = [self.id.as_str(), OF_COMMAND, result];
             self.families.operations.with_label_values(&labels).inc_by(count);
         }
+    }
+
+    /// Counts that a stop condition held, by its first word.
+    pub fn stopped(&self, condition: &str) {
+        self.families.stopped.with_label_values(&[condition]).inc();
     }
 
     /// Shows that the run has ended.

@@ -225,6 +225,21 @@ mod tests {
     }
 
     #[test]
+    fn the_policy_that_ships_limits_nothing_and_each_of_its_examples_means_something() {
+        let shipped = include_str!("../../../../dist/policy.toml");
+        assert_eq!(Policy::parse(shipped).unwrap(), Policy::parse("").unwrap());
+        // Examples have no blank behind the comment's sign; the group of the package need not be here.
+        let uncommented = |line: &str| match line.strip_prefix('#') {
+            Some(example) if !example.starts_with(' ') => example.replace("@faultd", "@root"),
+            _ => line.to_owned(),
+        };
+        let examples: Vec<String> = shipped.lines().map(uncommented).collect();
+        let policy = Policy::parse(&examples.join("\n")).unwrap();
+        assert_ne!(policy.faults, Policy::parse("").unwrap().faults);
+        assert!(examples.iter().filter(|line| line.contains(" = ")).count() > 20, "{examples:?}");
+    }
+
+    #[test]
     fn only_a_policy_that_was_not_asked_for_may_be_missing() {
         let path = Path::new("/nonexistent/policy.toml");
         assert_eq!(Policy::read_if_there(path).unwrap(), Policy::parse("").unwrap());

@@ -3,6 +3,7 @@
 //! ```text
 //! prepare ──▶ warm-up ──▶ baseline ──▶ injection ──▶ recovery ──▶ done
 //!    │           │            │             │            │
+//!    │           │            │     stop condition ──┴────────────────▶ stopped       (faults cleared at once)
 //!    └───────────┴────────────┴──── stop ───┴────────────┘────────▶ interrupted   (faults cleared, rows kept)
 //!                              broken plugin, refused fault ──────▶ failed        (likewise)
 //! ```
@@ -18,20 +19,16 @@ use std::{
 };
 
 use faultd_api::run::{RunProgress, RunResult};
-use faultd_kernel::{datapath::InterfaceReference, probe::Capabilities};
+use faultd_kernel::{datapath::InterfaceReference, kill_points, probe::Capabilities};
 use faultd_plugin_host::{
     DriverPlugin, LogLevel, LogSink, MemberRole, Plan, PluginError, Schedule, SchedulePlugin,
 };
 use faultd_results::{
     event::EventKind,
-    folder::{
-        DRIVER_LOG, LOAD_LOG, METADATA_JSON, METADATA_TEXT, SCHEDULE_JSONL, SUMMARY_JSON, THROUGHPUT_PNG,
-        THROUGHPUT_SVG,
-    },
+    folder::{DRIVER_LOG, LOAD_LOG, SCHEDULE_JSONL},
     metadata::{self, Load, Metadata},
-    plot,
     recorder::{PhaseLatencies, SecondRecorder},
-    summary::{Finding, Measurement, Status, Summary},
+    summary::{Finding, Status, StopReason},
     timeseries::Row,
 };
 use tokio::{
@@ -46,6 +43,7 @@ use super::{
     command_load::{CommandOutput, HeardCommand, NO_ROW},
     data,
     dialogue::{Dialogue, EndedSeconds},
+    finish::{Finish, write_metadata},
     host,
     injection::{FollowingEnded, Injection, InjectionRecord, proposals},
     load::{self, Client},
@@ -57,6 +55,7 @@ use super::{
     running_load::{RunningLoad, ended_early, load_command},
     seconds::Seconds,
     spec::RunSpec,
+    stop::guard::{Guard, refuse_unanswered},
     transcript::{Opening, Transcript},
 };
 use crate::{
@@ -120,6 +119,8 @@ struct Measured {
     findings: Vec<Finding>,
     /// When the loop over the seconds ended, on the run's clock.
     ended_ns: i64,
+    /// The stop condition that held, if one did.
+    stopped: Option<StopReason>,
 }
 
 /// How the loop over the seconds ended.
@@ -127,6 +128,20 @@ enum Ending {
     Done,
     Interrupted(String),
     Failed(String),
+}
+
+impl Ending {
+    /// How the run has ended, and why; a condition that held is more than what ended the recovery after it.
+    fn verdict(self, stopped: Option<&StopReason>) -> (Status, Option<String>) {
+        match (self, stopped) {
+            (Self::Failed(error), _) => (Status::Failed, Some(error)),
+            (_, Some(StopReason { condition, reason, .. })) => {
+                (Status::Stopped, Some(format!("{condition}: {reason}")))
+            }
+            (Self::Interrupted(reason), None) => (Status::Interrupted, Some(reason)),
+            (Self::Done, None) => (Status::Done, None),
+        }
+    }
 }
 
 impl Experiment {
@@ -159,6 +174,7 @@ impl Experiment {
         let asked = Asked { spec: &spec, cluster: &cluster, roles: &roles, serving: &serving };
         asked.refuse_impossible(&surroundings.capabilities)?;
         asked.refuse_forbidden(&surroundings.permits).await?;
+        refuse_unanswered(&spec.stop).await?;
         let peers = match &spec.fault {
             Some(fault) => surroundings.targets.peers(&fault.selection).await.map_err(RunError::Peer)?,
             None => Peers::new(),
@@ -235,6 +251,26 @@ impl Experiment {
         }
         let interfaces = self.interfaces();
         self.surroundings.engine.prepare(interfaces.clone()).await?;
+        kill_points::here("run.ready");
+        let engine = self.surroundings.engine.clone();
+        let conducted = self.conduct_when_ready(progress, stop, notes).await;
+        // Also where a file could not be made: what is held ready would stay for as long as the daemon lives.
+        engine.release(interfaces).await;
+        let (finish, error) = conducted?;
+        let status = finish.status;
+        tokio::task::spawn_blocking(move || finish.write())
+            .await
+            .map_err(|error| RunError::Internal(error.to_string()))??;
+        Ok((status, error))
+    }
+
+    /// Makes the files, puts the cluster under load, and collects what came of it.
+    async fn conduct_when_ready(
+        mut self,
+        progress: watch::Sender<RunProgress>,
+        stop: watch::Receiver<Option<String>>,
+        notes: Notes,
+    ) -> Result<(Finish, Option<String>), RunError> {
         let clock = RunClock::starting_in(whole_seconds(self.spec.warm_up));
         let record = RunRecord::begin(&self.folder, clock, notes)?;
         let mut metadata = self.metadata(clock);
@@ -243,9 +279,9 @@ impl Experiment {
         let transcript = Transcript::begin(self.folder.create_file(SCHEDULE_JSONL)?, &opening);
         let mut load = self.begin_load(clock)?;
         let measured = self.measure(clock, &record, transcript, &mut load, &progress, stop).await;
-        let Measured { mut ending, done, findings, ended_ns } = measured;
+        let Measured { mut ending, done, findings, ended_ns, stopped } = measured;
         record.end_notes();
-        self.surroundings.engine.release(interfaces).await;
+        kill_points::here("run.measured");
         let latencies = match load {
             RunningLoad::Command(command) => {
                 let end = ended_ns.div_euclid(NANOSECONDS_PER_SECOND);
@@ -263,20 +299,14 @@ impl Experiment {
                 recorder.lock().unwrap_or_else(PoisonError::into_inner).latencies()
             }
         };
-        let (status, error) = match ending {
-            Ending::Done => (Status::Done, None),
-            Ending::Interrupted(reason) => {
-                record.event(EventKind::RunInterrupted { reason: reason.clone() });
-                (Status::Interrupted, Some(reason))
-            }
-            Ending::Failed(error) => (Status::Failed, Some(error)),
-        };
+        if let Ending::Interrupted(reason) = &ending {
+            record.event(EventKind::RunInterrupted { reason: reason.clone() });
+        }
+        let (status, error) = ending.verdict(stopped.as_ref());
         metadata.faults.clone_from(&done.faults);
-        let finish = Finish { folder: self.folder, metadata, record, done, findings, latencies, status };
-        tokio::task::spawn_blocking(move || finish.write())
-            .await
-            .map_err(|error| RunError::Internal(error.to_string()))??;
-        Ok((status, error))
+        let folder = self.folder;
+        let finish = Finish { folder, metadata, record, done, findings, latencies, status, stopped };
+        Ok((finish, error))
     }
 
     /// A command is listened to from here on; clients begin later, when all is ready.
@@ -345,6 +375,7 @@ impl Experiment {
             members.map(|(place, member)| (member.name.clone(), self.serving.contains(&place))).collect();
         let mut dialogue =
             Dialogue::new(&mut self.schedule, members, roles, ended_seconds.clone(), transcript);
+        let (mut guard, guarded) = Guard::begin(&self.spec.stop, record, &self.metrics, &self.roles);
         let seconds = Seconds {
             seconds: whole_run,
             clock,
@@ -354,6 +385,7 @@ impl Experiment {
             progress,
             faults_shown,
             ended_seconds,
+            guarded,
             first_second,
         };
         let mut injection = Injection {
@@ -382,8 +414,8 @@ impl Experiment {
                 Ok(()) => Ending::Done,
                 Err(error) => Ending::Failed(error),
             },
-            ended = injection.follow_to_the_end(&mut dialogue) => match ended {
-                FollowingEnded::BySchedule => Ending::Done,
+            ended = guard.follow(&mut injection, &mut dialogue) => match ended {
+                FollowingEnded::BySchedule | FollowingEnded::Stopped => Ending::Done,
                 FollowingEnded::Broken(error) => Ending::Failed(error.to_string()),
             },
             never = watch_roles(
@@ -407,7 +439,7 @@ impl Experiment {
         let _ = self.surroundings.engine.clear(Selection::Owner(owner)).await;
         let (findings, failure) = dialogue.end();
         done.taints.extend(failure);
-        Measured { ending, done, findings, ended_ns }
+        Measured { ending, done, findings, ended_ns, stopped: guard.end() }
     }
 
     /// Of the measured time, whole.
@@ -467,6 +499,8 @@ impl Experiment {
             duration_s: self.spec.duration.as_secs_f64(),
             inject_at_s: self.spec.fault.as_ref().map(|_| seconds(request.inject_at_ns.unwrap_or_default())),
             inject_for_s: request.hold_for_ns.map(seconds),
+            stop_if: self.spec.stop.conditions.iter().map(ToString::to_string).collect(),
+            stop_at_once: self.spec.stop.at_once,
             seed: self.seed,
             started_at: clock.wall_clock(faultd_kernel::clock::monotonic_ns()),
             faultd_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -482,54 +516,6 @@ async fn rows_of_command(mut command: HeardCommand, record: &RunRecord, seconds:
         let _ = timeout(COMMAND_TELLS_WITHIN, command.ended()).await;
     }
     seconds.map(|second| command.series.row(second, record.phase_of_second(second))).collect()
-}
-
-/// The last files, written where blocking is allowed: drawing takes a while.
-struct Finish {
-    folder: RunFolder,
-    metadata: Metadata,
-    record: RunRecord,
-    done: InjectionRecord,
-    findings: Vec<Finding>,
-    latencies: PhaseLatencies,
-    status: Status,
-}
-
-impl Finish {
-    fn write(self) -> Result<(), RunError> {
-        let rows = self.record.rows();
-        let mut taints = self.done.taints;
-        taints.extend(self.record.failure());
-        let summary = Summary {
-            leader_changes: self.record.leader_changes(),
-            processes: self.done.process_proofs,
-            ..Summary::of(Measurement {
-                status: self.status,
-                tainted: (!taints.is_empty()).then(|| taints.join("; ")),
-                rows: &rows,
-                latencies: &self.latencies,
-                fault_window: self.record.fault_window(),
-                rules: self.done.proofs,
-                findings: self.findings,
-            })
-        };
-        write_metadata(&self.folder, &self.metadata)?;
-        let svg = plot::throughput_svg(&self.metadata, &summary, &rows);
-        self.folder.write_file(THROUGHPUT_SVG, svg.as_bytes())?;
-        let png = plot::throughput_png(&self.metadata, &summary, &rows)
-            .map_err(|error| RunError::Internal(error.to_string()))?;
-        self.folder.write_file(THROUGHPUT_PNG, &png)?;
-        let text =
-            serde_json::to_vec_pretty(&summary).map_err(|error| RunError::Internal(error.to_string()))?;
-        // Last: a folder with a summary is whole.
-        Ok(self.folder.write_file(SUMMARY_JSON, &text)?)
-    }
-}
-
-fn write_metadata(folder: &RunFolder, metadata: &Metadata) -> Result<(), RunError> {
-    let text = serde_json::to_vec_pretty(metadata).map_err(|error| RunError::Internal(error.to_string()))?;
-    folder.write_file(METADATA_JSON, &text)?;
-    Ok(folder.write_file(METADATA_TEXT, metadata.to_text().as_bytes())?)
 }
 
 fn plan(spec: &RunSpec, seed: u64) -> Plan {

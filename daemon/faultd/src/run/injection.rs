@@ -140,6 +140,8 @@ pub struct Held {
 pub enum FollowingEnded {
     /// The schedule has ended the run.
     BySchedule,
+    /// A stop condition of the run has held, and the run is to end with its faults.
+    Stopped,
     /// The schedule broke, or proposed what cannot be done.
     Broken(InjectionError),
 }
@@ -178,6 +180,28 @@ impl Injection<'_> {
     pub async fn end(&mut self) {
         for held in std::mem::take(&mut self.held) {
             self.clear(held).await;
+        }
+        self.show();
+    }
+
+    /// Ends whatever holds by one command, that which is under way to the engine included, before anything else is
+    /// done; then it is told why.
+    pub async fn end_at_once(&mut self, why: EventKind) {
+        let decided_ns = clock::monotonic_ns();
+        let owner = Selection::Owner(FaultOwner::Run(self.run.to_owned()));
+        // An engine that is stopping clears all faults.
+        let cleared = self.engine.clear(owner).await.unwrap_or_default();
+        self.record.event_at(decided_ns, why);
+        let mut held = std::mem::take(&mut self.held);
+        for cleared in cleared {
+            let known = held.iter().position(|held| held.fault.id == cleared.status.id);
+            let described = || format!("{} on {}", cleared.status.text, cleared.status.target);
+            let description = known.map_or_else(described, |place| held.swap_remove(place).description);
+            self.note_cleared(&cleared, &description);
+        }
+        for held in held {
+            self.done.taints.push(format!("{} ended before its time", held.description));
+            self.note_gone(decided_ns, &held);
         }
         self.show();
     }

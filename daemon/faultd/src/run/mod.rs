@@ -6,6 +6,8 @@ pub mod data;
 pub mod dialogue;
 pub mod experiment;
 mod fault_records;
+mod finish;
+mod handle;
 pub mod host;
 pub mod injection;
 pub mod keys;
@@ -18,24 +20,30 @@ pub mod roles;
 mod running_load;
 mod seconds;
 pub mod spec;
+pub mod stop;
 pub mod transcript;
+mod whole_lines;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     os::fd::OwnedFd,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use faultd_api::run::{RemoteFaultNote, RunProgress, RunRequest, RunResult};
+use faultd_api::run::{RunProgress, RunRequest, RunStatus};
 use tokio::sync::watch;
 
-pub use self::notes::NoteError;
 use self::{
     command_load::{CommandLoadError, CommandOutput},
     experiment::{Experiment, Surroundings},
     notes::Notes,
     outputs::OutputsError,
     spec::{RunSpec, RunSpecError},
+    stop::prometheus::PrometheusError,
+};
+pub use self::{
+    handle::{AboutRun, RunHandle},
+    notes::NoteError,
 };
 use crate::{
     cluster::{Cluster, RoleError},
@@ -59,6 +67,9 @@ pub enum RunError {
         "no cluster is named '{0}'; bring one up with 'faultctl lab up workloads/etcd', or see 'faultctl lab status'"
     )]
     NoCluster(String),
+    /// No run of this daemon's life has that id, or it ended long ago.
+    #[error("no run has the id '{0}'; see 'faultctl runs ls', and 'faultctl results ls' for older ones")]
+    NoSuchRun(String),
     /// The cluster is on its way up or down.
     #[error(transparent)]
     Lab(LabError),
@@ -91,6 +102,9 @@ pub enum RunError {
     /// A plugin is not there or broken.
     #[error(transparent)]
     Plugin(#[from] PluginProblem),
+    /// Who judges a stop condition is not there, or does not understand it.
+    #[error(transparent)]
+    Prometheus(#[from] PrometheusError),
     /// The folder or a file in it cannot be written.
     #[error("the run's folder cannot be written: {0}")]
     Outputs(#[from] OutputsError),
@@ -98,6 +112,9 @@ pub enum RunError {
     #[error("internal error: {0}")]
     Internal(String),
 }
+
+/// So many runs that have ended are listed.
+const MOST_ENDED: usize = 100;
 
 /// All runs of this daemon; clones share them.
 #[derive(Clone)]
@@ -110,6 +127,8 @@ struct Shared {
     labs: Labs,
     /// A std mutex: held for table access only, never across an await.
     table: Mutex<Table>,
+    /// Counts runs that have begun or ended.
+    changes: watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -118,58 +137,8 @@ struct Table {
     /// Cluster names in use, by the id of the run that has them.
     clusters: BTreeMap<String, String>,
     active: BTreeMap<String, RunHandle>,
-}
-
-/// A run that goes on or has ended; clones speak of the same one.
-#[derive(Clone)]
-pub struct RunHandle {
-    /// Its id: `r1`, `r2` ...
-    pub id: String,
-    progress: watch::Receiver<RunProgress>,
-    result: watch::Receiver<Option<RunResult>>,
-    stop: Arc<watch::Sender<Option<String>>>,
-    notes: Notes,
-}
-
-impl RunHandle {
-    /// What it is doing, once a second.
-    #[must_use]
-    pub fn progress(&self) -> watch::Receiver<RunProgress> {
-        self.progress.clone()
-    }
-
-    /// Adds to its events what its caller says of a fault on another machine.
-    ///
-    /// # Errors
-    /// When the note is out of bounds, or the run has ended.
-    pub fn note(&self, note: RemoteFaultNote) -> Result<(), NoteError> {
-        self.notes.take(note)
-    }
-
-    /// Ends it early; the first reason counts.
-    pub fn stop(&self, reason: &str) {
-        self.stop.send_if_modified(|stop| {
-            let first = stop.is_none();
-            if first {
-                *stop = Some(reason.to_owned());
-            }
-            first
-        });
-    }
-
-    /// Waits for its end.
-    pub async fn wait(&self) -> RunResult {
-        let mut result = self.result.clone();
-        match result.wait_for(Option::is_some).await.map(|ended| ended.clone()) {
-            Ok(Some(result)) => result,
-            _ => RunResult {
-                id: self.id.clone(),
-                status: "failed".to_owned(),
-                folder: String::new(),
-                error: Some("the run broke off; the daemon's log says why".to_owned()),
-            },
-        }
-    }
+    /// Those that ended last, the oldest first.
+    ended: VecDeque<RunHandle>,
 }
 
 /// No run can begin on a cluster while this lives.
@@ -189,11 +158,18 @@ impl Runs {
     /// No runs yet.
     #[must_use]
     pub fn new(surroundings: Surroundings, labs: Labs) -> Self {
-        Self { shared: Arc::new(Shared { surroundings, labs, table: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                surroundings,
+                labs,
+                table: Mutex::default(),
+                changes: watch::Sender::default(),
+            }),
+        }
     }
 
-    /// Begins a run; its folder is made inside of `outputs`. A command that is its load is started by the caller,
-    /// as soon as this has returned.
+    /// Begins a run of a user; its folder is made inside of `outputs`. A command that is its load is started by the
+    /// caller, as soon as this has returned.
     ///
     /// # Errors
     /// When the request is wrong, or something that it needs is missing or in use.
@@ -202,6 +178,7 @@ impl Runs {
         request: &RunRequest,
         outputs: OwnedFd,
         output_of_command: Option<OwnedFd>,
+        user: u32,
     ) -> Result<RunHandle, RunError> {
         let spec = RunSpec::checked(request)?;
         let command = match (&spec.command, output_of_command) {
@@ -216,7 +193,10 @@ impl Runs {
         let surroundings = self.shared.surroundings.clone();
         let name = cluster.name.clone();
         match Experiment::prepare(id.clone(), spec, cluster, surroundings, &outputs, command).await {
-            Ok(experiment) => Ok(self.begin(id, name, experiment)),
+            Ok(experiment) => {
+                let folder = experiment.folder_name().to_owned();
+                Ok(self.begin(id, AboutRun::new(request, name, folder, user), experiment))
+            }
             Err(error) => {
                 self.release(&id, &name);
                 Err(error)
@@ -255,19 +235,49 @@ impl Runs {
         Ok(ClusterHold { runs: self.clone(), id, cluster: cluster.to_owned() })
     }
 
-    fn begin(&self, id: String, cluster: String, experiment: Experiment) -> RunHandle {
+    /// Those that go on, and those that ended last: in the order in which they were begun.
+    #[must_use]
+    pub fn list(&self) -> Vec<RunStatus> {
+        let mut runs: Vec<RunHandle> = {
+            let table = self.table();
+            table.ended.iter().chain(table.active.values()).cloned().collect()
+        };
+        runs.sort_by_key(RunHandle::number);
+        runs.iter().map(RunHandle::status).collect()
+    }
+
+    /// Hears when a run has begun or ended.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.changes.subscribe()
+    }
+
+    /// One of those.
+    ///
+    /// # Errors
+    /// When there is none of that id.
+    pub fn find(&self, id: &str) -> Result<RunHandle, RunError> {
+        let table = self.table();
+        let found = table.active.get(id).or_else(|| table.ended.iter().find(|run| run.id == id));
+        found.cloned().ok_or_else(|| RunError::NoSuchRun(id.to_owned()))
+    }
+
+    fn begin(&self, id: String, about: AboutRun, experiment: Experiment) -> RunHandle {
+        let cluster = about.cluster.clone();
         let (progress, progress_seen) = watch::channel(RunProgress::default());
         let (stop, stopped) = watch::channel(None);
         let (result, result_seen) = watch::channel(None);
-        let (stop, notes) = (Arc::new(stop), Notes::default());
+        let notes = Notes::default();
         let handle = RunHandle {
             id: id.clone(),
+            about: Arc::new(about),
             progress: progress_seen,
             result: result_seen,
-            stop,
+            stop: Arc::new(stop),
             notes: notes.clone(),
         };
         self.table().active.insert(id.clone(), handle.clone());
+        self.changed();
         let runs = self.clone();
         tokio::spawn(async move {
             tracing::info!(run = id, cluster, folder = experiment.folder_name(), "run begins");
@@ -275,8 +285,13 @@ impl Runs {
             tracing::info!(run = id, status = ended.status, error = ended.error, "run ended");
             runs.release(&id, &cluster);
             result.send_replace(Some(ended));
+            runs.changed();
         });
         handle
+    }
+
+    fn changed(&self) {
+        self.shared.changes.send_modify(|changes| *changes += 1);
     }
 
     fn reserve(&self, cluster: &str) -> Result<String, RunError> {
@@ -293,7 +308,11 @@ impl Runs {
     fn release(&self, id: &str, cluster: &str) {
         let mut table = self.table();
         table.clusters.remove(cluster);
-        table.active.remove(id);
+        let Some(run) = table.active.remove(id) else { return };
+        table.ended.push_back(run);
+        while table.ended.len() > MOST_ENDED {
+            table.ended.pop_front();
+        }
     }
 
     fn table(&self) -> std::sync::MutexGuard<'_, Table> {

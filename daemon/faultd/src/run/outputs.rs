@@ -10,7 +10,7 @@ use std::{
     os::{fd::OwnedFd, unix::fs::fchown},
 };
 
-use rustix::fs::{Mode, OFlags, fstat, mkdirat, openat, renameat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, mkdirat, openat, renameat, unlinkat};
 
 /// The folder cannot be made, or a file in it cannot be written.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,11 @@ impl RunFolder {
 
     fn try_write_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let unfinished = format!("{name}.part");
-        self.try_create_file(&unfinished)?.write_all(content)?;
+        if let Err(error) = self.try_create_file(&unfinished)?.write_all(content) {
+            // A part of a file is of no use, and takes the room that the next one needs.
+            let _ = unlinkat(&self.directory, &unfinished, AtFlags::empty());
+            return Err(error);
+        }
         Ok(renameat(&self.directory, &unfinished, &self.directory, name)?)
     }
 

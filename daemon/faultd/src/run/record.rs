@@ -1,12 +1,11 @@
 //! What a run measures, written as it happens, so that a run that ends badly keeps what it has.
 
 use std::{
-    fs::File,
-    io::Write,
+    io,
     sync::{Mutex, PoisonError},
 };
 
-use faultd_kernel::clock;
+use faultd_kernel::{clock, kill_points};
 use faultd_results::{
     event::{Event, EventKind, FaultEvent, FaultWindow, LeaderChange},
     folder::{EVENTS_JSONL, TIMESERIES_CSV},
@@ -18,6 +17,7 @@ use super::{
     clock::RunClock,
     notes::Notes,
     outputs::{OutputsError, RunFolder},
+    whole_lines::WholeLines,
 };
 
 /// The series and the events of one run.
@@ -30,8 +30,8 @@ pub struct RunRecord {
 }
 
 struct Written {
-    timeseries: File,
-    events_file: File,
+    timeseries: WholeLines,
+    events_file: WholeLines,
     rows: Vec<Row>,
     events: Vec<Event>,
     /// The phase of the last phase event.
@@ -47,8 +47,8 @@ impl RunRecord {
     /// When they cannot be made.
     pub fn begin(folder: &RunFolder, clock: RunClock, notes: Notes) -> Result<Self, OutputsError> {
         let mut written = Written {
-            timeseries: folder.create_file(TIMESERIES_CSV)?,
-            events_file: folder.create_file(EVENTS_JSONL)?,
+            timeseries: WholeLines::new(folder.create_file(TIMESERIES_CSV)?),
+            events_file: WholeLines::new(folder.create_file(EVENTS_JSONL)?),
             rows: Vec::new(),
             events: Vec::new(),
             phase: None,
@@ -63,6 +63,7 @@ impl RunRecord {
     /// Adds a second, and what the caller has noted in it.
     pub fn row(&self, row: Row) {
         self.add_notes(self.notes.drain());
+        kill_points::here("run.row");
         let mut written = self.written();
         written.write_row_text(&row.to_csv());
         written.rows.push(row);
@@ -88,6 +89,22 @@ impl RunRecord {
         folder.write_file(TIMESERIES_CSV, timeseries::to_csv(&rows).as_bytes())?;
         self.written().rows = rows;
         Ok(())
+    }
+
+    /// Writes both files anew where a line of them could not be written: there may be room again. What is missing
+    /// still is told by [`RunRecord::failure`].
+    pub fn write_anew_if_incomplete(&self, folder: &RunFolder) {
+        let mut written = self.written();
+        if written.failure.is_none() {
+            return;
+        }
+        let events = written.events.iter().map(Event::to_json_line).collect::<Result<Vec<_>, _>>();
+        let Ok(events) = events else { return };
+        let events: String = events.iter().map(|line| format!("{line}\n")).collect();
+        let rows = folder.write_file(TIMESERIES_CSV, timeseries::to_csv(&written.rows).as_bytes());
+        if rows.is_ok() && folder.write_file(EVENTS_JSONL, events.as_bytes()).is_ok() {
+            written.failure = None;
+        }
     }
 
     /// Adds an event of now.
@@ -142,6 +159,12 @@ impl RunRecord {
         phase_at(&self.written().events, middle_s)
     }
 
+    /// The phase now.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.written().phase.unwrap_or(Phase::WarmUp)
+    }
+
     /// The seconds so far.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
@@ -173,20 +196,20 @@ impl RunRecord {
 
 impl Written {
     fn write_row_text(&mut self, line: &str) {
-        let result = writeln!(self.timeseries, "{line}");
+        let result = self.timeseries.add(line);
         self.note_failure(TIMESERIES_CSV, result);
     }
 
     fn add(&mut self, event: Event) {
         let result = match event.to_json_line() {
-            Ok(line) => writeln!(self.events_file, "{line}"),
+            Ok(line) => self.events_file.add(&line),
             Err(error) => Err(error.into()),
         };
         self.note_failure(EVENTS_JSONL, result);
         self.events.push(event);
     }
 
-    fn note_failure(&mut self, name: &str, result: std::io::Result<()>) {
+    fn note_failure(&mut self, name: &str, result: io::Result<()>) {
         if let Err(error) = result {
             self.failure.get_or_insert_with(|| format!("{name} is not complete: {error}"));
         }
@@ -194,15 +217,17 @@ impl Written {
 }
 
 /// A fault holds from the command to the clear: what happens between command and effect is not
-/// baseline any more.
+/// baseline any more. It is recovery when the last one is cleared.
 fn phase_at(events: &[Event], t_s: f64) -> Phase {
     let mut phase = if t_s < 0.0 { Phase::WarmUp } else { Phase::Baseline };
+    let mut held: Vec<&str> = Vec::new();
     for event in events.iter().filter(|event| event.t_s <= t_s) {
-        match event.kind {
-            EventKind::FaultCommanded(_) => phase = Phase::Injection,
-            EventKind::FaultCleared(_) => phase = Phase::Recovery,
-            _ => {}
+        match &event.kind {
+            EventKind::FaultCommanded(fault) => held.push(&fault.fault),
+            EventKind::FaultCleared(fault) => held.retain(|held| *held != fault.fault),
+            _ => continue,
         }
+        phase = if held.is_empty() { Phase::Recovery } else { Phase::Injection };
     }
     phase
 }
@@ -212,7 +237,11 @@ mod tests {
     use super::*;
 
     fn fault_event(t_s: f64, kind: fn(FaultEvent) -> EventKind) -> Event {
-        let fault = FaultEvent { fault: "f1".into(), target: "etcd/etcd0".into(), detail: None };
+        event_of("f1", t_s, kind)
+    }
+
+    fn event_of(fault: &str, t_s: f64, kind: fn(FaultEvent) -> EventKind) -> Event {
+        let fault = FaultEvent { fault: fault.into(), target: "etcd/etcd0".into(), detail: None };
         Event { monotonic_ns: 0, wall_clock: jiff::Timestamp::UNIX_EPOCH, t_s, kind: kind(fault) }
     }
 
@@ -225,5 +254,17 @@ mod tests {
             phases,
             [Phase::WarmUp, Phase::Baseline, Phase::Injection, Phase::Injection, Phase::Recovery]
         );
+    }
+    #[test]
+    fn it_is_injection_for_as_long_as_any_fault_holds() {
+        let (commanded, cleared) = (EventKind::FaultCommanded, EventKind::FaultCleared);
+        let events = [
+            event_of("f1", 1.0, commanded),
+            event_of("f2", 2.0, commanded),
+            event_of("f1", 3.0, cleared),
+            event_of("f2", 4.0, cleared),
+        ];
+        let phases = [0.5, 1.5, 3.5, 4.5].map(|t_s| phase_at(&events, t_s));
+        assert_eq!(phases, [Phase::Baseline, Phase::Injection, Phase::Injection, Phase::Recovery]);
     }
 }

@@ -8,7 +8,7 @@ use tokio::{sync::watch, time::sleep_until};
 
 use super::{
     clock::RunClock, command_load::CommandSeries, dialogue::EndedSeconds, load::SharedRecorder,
-    record::RunRecord,
+    record::RunRecord, stop::guard::SecondsOut,
 };
 use crate::metrics::RunMetrics;
 
@@ -51,6 +51,8 @@ pub(super) struct Seconds<'a> {
     pub(super) progress: &'a watch::Sender<RunProgress>,
     pub(super) faults_shown: watch::Receiver<Vec<String>>,
     pub(super) ended_seconds: EndedSeconds,
+    /// To the guard, where the run has stop conditions.
+    pub(super) guarded: Option<SecondsOut>,
     /// Negative in the warm-up.
     pub(super) first_second: i64,
     /// Of the measured time.
@@ -79,6 +81,10 @@ impl Seconds<'_> {
         }
         self.tell(&row);
         self.ended_seconds.add(&row);
+        if let Some(guard) = &self.guarded {
+            // A guard that has done its work does not listen any more.
+            let _ = guard.send(row.clone());
+        }
         self.record.row(row);
     }
 

@@ -9,7 +9,10 @@ use faultd_api::{
 };
 use faultd_results::folder::{Label, LabelError};
 
-use super::command_load::{CommandLoadError, Reading};
+use super::{
+    command_load::{CommandLoadError, Reading},
+    stop::{StopPlan, StopPlanError},
+};
 use crate::fault::{FaultError, FaultSpec};
 
 /// The most clients of one run.
@@ -60,6 +63,9 @@ pub enum RunSpecError {
     /// The load command is wrong.
     #[error(transparent)]
     Command(#[from] CommandLoadError),
+    /// The stop conditions are wrong.
+    #[error(transparent)]
+    Stop(#[from] StopPlanError),
     /// Two answers to when the next operation is due.
     #[error("a think time is for a closed loop: leave out --think-time or --arrivals")]
     ThinkTimeInOpenLoop,
@@ -98,6 +104,8 @@ pub struct RunSpec {
     pub clients: usize,
     /// How the output of the load command is read, where one is the load.
     pub command: Option<Reading>,
+    /// When its faults are cleared, whatever its schedule says.
+    pub stop: StopPlan,
 }
 
 impl RunSpec {
@@ -118,7 +126,8 @@ impl RunSpec {
         let command = request.command.as_ref().map(Reading::of).transpose()?;
         let clients = usize::try_from(request.clients).unwrap_or(usize::MAX);
         let clients = if command.is_some() { 0 } else { clients };
-        Ok(Self { request: request.clone(), label, fault, duration, warm_up, clients, command })
+        let stop = StopPlan::checked(request, fault.is_some())?;
+        Ok(Self { request: request.clone(), label, fault, duration, warm_up, clients, command, stop })
     }
 }
 

@@ -162,7 +162,7 @@ pub enum TargetError {
     #[error("no network namespace is named '{0}' (in /run/netns); see 'faultctl target ls'")]
     NoNamespace(String),
     /// No such process.
-    #[error("no process has the number {0}")]
+    #[error("no process has the number {0}; see 'ps -e'")]
     NoProcess(u32),
     /// Not a number.
     #[error("'{0}' is no number of a process: write it as in pid/1234")]
@@ -193,7 +193,7 @@ pub enum TargetError {
         among: usize,
     },
     /// Nothing to select by.
-    #[error("no target was given")]
+    #[error("no target was given; see 'faultctl target ls'")]
     NoSelector,
     /// All of the host would be under fault.
     #[error("'{0}' is in the network of the host: say with --port which packets are its own (--port 80)")]

@@ -13,9 +13,11 @@ use faultd_api::{
     proxy::ManagerProxy,
     units::{duration_text, nanoseconds, parse_duration},
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use self::add::AddArguments;
+pub(super) use self::plan::plans_table;
 use super::{
     decode_all,
     several::{self, Hosts},
@@ -25,34 +27,58 @@ use crate::{
     connection::BusAddress,
     fault_flags::FaultFlags,
     fault_report,
-    output::{Format, or_dash, table},
+    output::{Format, or_dash, say, table},
     process_report,
 };
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FaultVerb {
     /// Makes targets slow or lossy, or pauses them, all of them or none: for a time (--for), until the faults are removed
-    /// (--detach), or until Ctrl-C.
+    /// (--detach), or until Ctrl-C. It always waits until the kernel has confirmed the fault.
+    #[command(
+        after_help = "Examples:\n  faultctl fault add etcd0 --delay 50ms --jitter 5ms --for 30s\n  faultctl fault add shop/web shop/db --loss 5% --to cache:6379 --for 1m\n  faultctl fault add label:tier=back --random 2 --rate 10mbit --detach\n  faultctl fault add web --pause 200ms --pause-every 1s --for 30s\n  faultctl fault add web --partition --dry-run"
+    )]
     Add(Box<AddArguments>),
     /// The faults that hold, with what the kernel counted.
+    #[command(after_help = "Examples:\n  faultctl fault ls\n  faultctl fault ls -o json")]
     Ls,
     /// One fault: what was asked for against what was measured.
+    #[command(after_help = "Examples:\n  faultctl fault show f1")]
     Show {
         /// The fault's id, as `fault ls` shows it.
         id: String,
     },
     /// Changes a fault in place, without losing a packet: what is not given stays.
+    #[command(
+        after_help = "Examples:\n  faultctl fault set f1 --delay 100ms\n  faultctl fault set f1 --for 5m"
+    )]
     Set(Box<SetArguments>),
     /// Removes one fault.
+    #[command(after_help = "Examples:\n  faultctl fault rm f1")]
     Rm {
         /// The fault's id, as `fault ls` shows it.
         id: String,
     },
-    /// Removes the faults of one target, or all.
+    /// Removes the faults of one target, or all, at once and without asking. All are removed ahead of whatever the
+    /// daemon is busy with, and faults that wait to be added are refused.
+    #[command(after_help = "Examples:\n  faultctl fault clear --all\n  faultctl fault clear etcd0")]
     Clear {
-        /// A target's name, as for `fault add`.
+        /// A target's name, as for `fault add` [default: all targets].
         target: Option<String>,
+        /// The faults of all targets.
+        #[arg(long, conflicts_with = "target")]
+        all: bool,
     },
+}
+
+/// What was removed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Cleared {
+    /// How many faults.
+    count: u32,
+    /// The faults with what they did; missing where those of one target were removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    faults: Option<Vec<FaultStatus>>,
 }
 
 #[derive(Debug, Args)]
@@ -79,11 +105,7 @@ pub(crate) async fn fault(verb: FaultVerb, bus: &BusAddress, output: Format) -> 
             bus.connect().await?.remove_fault(&id).await?;
             output.done("fault-removed", "id", id.as_str().into(), &format!("fault {id} is removed"))
         }
-        FaultVerb::Clear { target } => {
-            let count = bus.connect().await?.clear_faults(target.as_deref().unwrap_or_default()).await?;
-            let faults = if count == 1 { "fault is" } else { "faults are" };
-            output.done("faults-cleared", "count", count.into(), &format!("{count} {faults} removed"))
-        }
+        FaultVerb::Clear { target, all: _ } => clear(target.as_deref(), bus, output).await,
     }
 }
 
@@ -98,10 +120,9 @@ pub(crate) async fn on_each(verb: FaultVerb, hosts: &Hosts, output: Format) -> R
             let ask = async |manager: &ManagerProxy<'static>| Ok(decode_all(manager.list_faults().await?)?);
             hosts.ask(ask).await.show("fault", output, HEADER, row)
         }
-        FaultVerb::Clear { target } => {
-            let target = target.as_deref().unwrap_or_default();
+        FaultVerb::Clear { target, all: _ } => {
             let clear = async |manager: &ManagerProxy<'static>| {
-                Ok(vec![ClearedFaults { count: manager.clear_faults(target).await? }])
+                Ok(vec![Cleared::by(manager, target.as_deref()).await?])
             };
             hosts.ask(clear).await.show("host", output, ["REMOVED"], |cleared| [cleared.count.to_string()])
         }
@@ -109,10 +130,29 @@ pub(crate) async fn on_each(verb: FaultVerb, hosts: &Hosts, output: Format) -> R
     }
 }
 
-/// How many faults were removed on one of several machines.
-#[derive(Debug, Serialize)]
-struct ClearedFaults {
-    count: u32,
+impl Cleared {
+    /// Removes the faults of a target, or all.
+    async fn by(manager: &ManagerProxy<'_>, target: Option<&str>) -> Result<Self, CommandError> {
+        if let Some(target) = target {
+            return Ok(Self { count: manager.clear_faults(target).await?, faults: None });
+        }
+        let faults: Vec<FaultStatus> = decode_all(manager.clear_all_faults().await?)?;
+        Ok(Self { count: u32::try_from(faults.len()).unwrap_or(u32::MAX), faults: Some(faults) })
+    }
+}
+
+/// Removes the faults of a target, or all, and prints what was removed.
+async fn clear(target: Option<&str>, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
+    let cleared = Cleared::by(&bus.connect().await?, target).await?;
+    let Cleared { count, faults } = &cleared;
+    if output != Format::Table {
+        return output.one("faults-cleared", &cleared, |_| String::new());
+    }
+    if let Some(faults) = faults.as_ref().filter(|faults| !faults.is_empty()) {
+        output.many("fault", faults, faults_table)?;
+    }
+    say(&format!("{count} {} removed", if *count == 1 { "fault is" } else { "faults are" }));
+    Ok(())
 }
 
 /// Asks for the fault as it is, with what the flags change.

@@ -30,7 +30,7 @@ pub(super) async fn show(
     output.many("plan", &plans, plans_table)
 }
 
-fn plans_table(plans: &[FaultPlan]) -> String {
+pub(crate) fn plans_table(plans: &[FaultPlan]) -> String {
     table(HEADER, plans.iter().map(row))
 }
 

@@ -31,7 +31,7 @@ use std::{
 
 pub use self::process::guard_until_unheard;
 use self::protocol::{Lines, Order, Reply};
-use super::{ControlGroupError, journal::keep_last, undo::Undo};
+use super::{ControlGroupError, undo::Undo, written::keep_last};
 use crate::punctual;
 
 /// The first argument of a guard.

@@ -216,6 +216,10 @@ impl Instance {
         if state.users > 0 {
             return Vec::new();
         }
+        self.close_cutter()
+    }
+
+    pub(super) fn close_cutter(&mut self) -> Vec<DatapathError> {
         let Some(state) = self.cutter.take() else { return Vec::new() };
         let removed = state.device.remove().map_err(DatapathError::from);
         self.device_attacher.forget(&state.returning);

@@ -58,7 +58,10 @@ impl Instance {
     /// Takes one [`Instance::hold_hooks`] back.
     pub(in crate::datapath) fn let_hooks_go(&mut self, interface: &InterfaceReference) -> Vec<DatapathError> {
         let key = |hook| HookKey { interface_index: interface.index, hook };
-        Hook::ALL.into_iter().filter_map(|hook| self.give_back_hook(key(hook)).err()).collect()
+        let errors: Vec<_> =
+            Hook::ALL.into_iter().filter_map(|hook| self.give_back_hook(key(hook)).err()).collect();
+        self.is_clean &= errors.is_empty();
+        errors
     }
 
     /// The hook of a rule, not attached yet if it is new.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use faultd_api::{
-    dictionary::{self, Dictionary},
+    dictionary::Dictionary,
     error::Error,
     fault::FaultStatus,
     names::{FAULT_PATH, path_element},
 };
 use zbus::{ObjectServer, fdo, interface, message::Header};
 
-use super::{Kind, Shown};
+use super::{Kind, Shown, dictionary_of};
 use crate::bus::{desk::Desk, faults};
 
 pub(super) struct FaultObject {
@@ -190,8 +190,4 @@ impl FaultObject {
     fn processes(&self) -> fdo::Result<Dictionary> {
         self.shown.now().processes.as_ref().map_or_else(|| Ok(Dictionary::new()), dictionary_of)
     }
-}
-
-fn dictionary_of<T: serde::Serialize>(value: &T) -> fdo::Result<Dictionary> {
-    dictionary::encode(value).map_err(|error| fdo::Error::Failed(error.to_string()))
 }

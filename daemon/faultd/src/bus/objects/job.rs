@@ -8,7 +8,7 @@ use faultd_api::{
     job::JobStatus,
     names::{JOB_PATH, path_element},
 };
-use zbus::{interface, message::Header};
+use zbus::{ObjectServer, interface, message::Header};
 
 use super::{Kind, Shown};
 use crate::{bus::desk::Desk, policy::Right};
@@ -35,9 +35,16 @@ impl Kind for JobObject {
 impl JobObject {
     /// Returns when it has ended, with what the method that takes as long would have answered, or its error.
     #[zbus(out_args("result"))]
-    async fn wait(&self, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
+    async fn wait(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(object_server)] server: &ObjectServer,
+    ) -> Result<Dictionary, Error> {
         self.desk.admit(&header, Right::Read).await?;
-        self.desk.services.jobs.wait(&self.shown.now().id).await
+        let ended = self.desk.services.jobs.wait(&self.shown.now().id).await;
+        self.desk.services.inventory.look_at_jobs();
+        self.desk.refresh(server).await;
+        ended
     }
 
     /// Its id: j1, j2 ...

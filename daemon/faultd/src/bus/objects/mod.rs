@@ -12,6 +12,7 @@ mod fault;
 mod job;
 mod lab;
 mod plugin;
+mod run;
 mod target;
 
 use std::{
@@ -20,14 +21,18 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use faultd_api::dictionary::{self, Dictionary};
 use zbus::{
     Connection, ObjectServer, OwnedVariant, Variant,
     connection::Builder,
-    fdo::Properties,
+    fdo::{self, Properties},
     object_server::{Interface, InterfaceRef},
 };
 
-use self::{fault::FaultObject, job::JobObject, lab::LabObject, plugin::PluginObject, target::TargetObject};
+use self::{
+    fault::FaultObject, job::JobObject, lab::LabObject, plugin::PluginObject, run::RunObject,
+    target::TargetObject,
+};
 use super::{desk::Desk, guarded::Guarded};
 use crate::inventory::Snapshot;
 
@@ -65,6 +70,9 @@ trait Kind: Interface + Sized {
 
     fn path(name: &str) -> String;
     fn new(desk: &Arc<Desk>, shown: Shown<Self::Status>) -> Self;
+
+    /// What else begins with an object on a connection.
+    fn begun(_desk: &Arc<Desk>, _connection: &Connection, _name: &str) {}
 }
 
 /// The objects of one kind, by the name of the thing.
@@ -77,11 +85,12 @@ pub(super) struct Objects {
     targets: Known<TargetObject>,
     labs: Known<LabObject>,
     plugins: Known<PluginObject>,
+    runs: Known<RunObject>,
     jobs: Known<JobObject>,
 }
 
 /// Serves an object for everything there is, from the beginning of a connection on: nobody is told, since nobody could
-/// have known less.
+/// have known less. Runs come with the first look, since what they tell needs a connection.
 pub(super) async fn serve_all<'a>(mut builder: Builder<'a>, desk: &Arc<Desk>, now: &Snapshot) -> Builder<'a> {
     let mut objects = desk.objects.lock().await;
     builder = serve_kind::<FaultObject>(builder, desk, &mut objects.faults, &now.faults);
@@ -98,6 +107,7 @@ pub(super) async fn refresh(desk: &Arc<Desk>, server: &ObjectServer, now: &Snaps
     refresh_kind::<TargetObject>(desk, server, &mut objects.targets, &now.targets).await;
     refresh_kind::<LabObject>(desk, server, &mut objects.labs, &now.labs).await;
     refresh_kind::<PluginObject>(desk, server, &mut objects.plugins, &now.plugins).await;
+    refresh_kind::<RunObject>(desk, server, &mut objects.runs, &now.runs).await;
     refresh_kind::<JobObject>(desk, server, &mut objects.jobs, &now.jobs).await;
 }
 
@@ -146,7 +156,7 @@ async fn refresh_kind<K: Kind>(
                 let shown = Shown::new(Arc::clone(status));
                 let object = Guarded::properties(K::new(desk, shown.clone()), desk);
                 known.insert(name.clone(), shown);
-                log(name, server.at(K::path(name), object).await);
+                log(name, begin(desk, server, name, object).await);
             }
             Some(shown) if *shown.now() != **status => {
                 log(name, change::<K>(server, name, shown, Arc::clone(status)).await);
@@ -154,6 +164,18 @@ async fn refresh_kind<K: Kind>(
             Some(_same) => {}
         }
     }
+}
+
+async fn begin<K: Kind>(
+    desk: &Arc<Desk>,
+    server: &ObjectServer,
+    name: &str,
+    object: Guarded<K>,
+) -> zbus::Result<()> {
+    server.at(K::path(name), object).await?;
+    let interface = server.interface::<_, Guarded<K>>(K::path(name)).await?;
+    K::begun(desk, interface.signal_emitter().connection(), name);
+    Ok(())
 }
 
 fn log<T>(name: &str, outcome: zbus::Result<T>) {
@@ -190,6 +212,10 @@ async fn change<K: Kind>(
     }
     let nothing: Cow<'_, [&str]> = Cow::Borrowed(&[]);
     Properties::properties_changed(interface.signal_emitter(), K::name(), changed, nothing).await
+}
+
+fn dictionary_of<T: serde::Serialize>(value: &T) -> fdo::Result<Dictionary> {
+    dictionary::encode(value).map_err(|error| fdo::Error::Failed(error.to_string()))
 }
 
 async fn properties<K: Kind>(

@@ -44,7 +44,7 @@ pub enum ContainerError {
     #[error("no such container")]
     NotFound,
     /// No engine could be asked.
-    #[error("no container engine answers at {address}: {reason}")]
+    #[error("no container engine answers at {address}: {reason}; start it ('sudo systemctl start docker')")]
     NoEngine {
         /// Where it was looked for.
         address: String,
