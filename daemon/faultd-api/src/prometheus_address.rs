@@ -1,6 +1,10 @@
 //! Where a Prometheus answers, as people write it: `http://127.0.0.1:9090`. Who asks it is the daemon.
 
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    str::FromStr,
+};
 
 /// The longest address, in bytes.
 const LONGEST: usize = 500;
@@ -42,6 +46,12 @@ impl PrometheusAddress {
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
+    }
+
+    /// Whether it is an address of this host's own, or the name that every host has for itself.
+    #[must_use]
+    pub fn is_of_this_host(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
     }
 
     /// `HOST:PORT`, as in the head of a request.
@@ -105,6 +115,15 @@ fn is_of_a_path(byte: u8) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_loopback_is_this_host() {
+        let is_here = |text: &str| text.parse::<PrometheusAddress>().unwrap().is_of_this_host();
+        assert!(
+            is_here("http://127.0.0.1:9090") && is_here("http://[::1]:9090") && is_here("http://localhost:1")
+        );
+        assert!(!is_here("http://10.0.0.1:9090") && !is_here("http://localhost.example:9090"));
+    }
 
     #[test]
     fn an_address_is_written_as_it_is_read() {

@@ -1,6 +1,6 @@
 //! The commands of the documents are run as they stand there: blocks marked `sh`, line by line. A block that is
 //! marked with a path after its language is the content of that file.
-#![expect(clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+#![expect(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     fs,

@@ -6,6 +6,7 @@ use faultd_api::{
     dictionary::Dictionary,
     error::Error,
     names::run_path,
+    prometheus_address::PrometheusAddress,
     run::{RemoteFaultNote, RunRequest},
 };
 use zbus::{ObjectServer, OwnedFd, OwnedObjectPath, message::Header};
@@ -41,6 +42,7 @@ pub(super) async fn begin(
     let subject = request.as_ref().map_or(UNREADABLE.to_owned(), name);
     desk.audited(header, Right::Inject, &subject, async |caller| {
         let request = request?;
+        refuse_far_prometheus(desk, header, &request).await?;
         let RunFiles { outputs, output_of_command } = files;
         let outputs = writable_by(&caller, outputs)?;
         let command = output_of_command.map(Into::into);
@@ -103,6 +105,23 @@ fn of_note(error: &NoteError) -> Error {
 
 pub(super) fn find(desk: &Desk, id: &str) -> Result<RunHandle, Error> {
     desk.services.runs.find(id).map_err(|error| of_run(&error))
+}
+
+/// A Prometheus elsewhere is asked by the daemon, as root and from this host: whoever may only inject could reach with
+/// it what they cannot reach themselves.
+async fn refuse_far_prometheus(desk: &Desk, header: &Header<'_>, request: &RunRequest) -> Result<(), Error> {
+    let Some(text) = &request.prometheus else { return Ok(()) };
+    // One that is no address is refused with the rest of the request.
+    if text.parse::<PrometheusAddress>().map_or(true, |address| address.is_of_this_host()) {
+        return Ok(());
+    }
+    let denied = |_| {
+        let reason = format!(
+            "{text} is not on this host: asking it needs the right 'administer'; use one on loopback"
+        );
+        Error::Denied(reason)
+    };
+    desk.admit(header, Right::Administer).await.map(drop).map_err(denied)
 }
 
 /// A run that is not detached is its caller's: it does not outlive the connection.

@@ -63,8 +63,11 @@ fn fifty_clients_at_once_are_served_and_nothing_of_them_is_left() {
     let daemon = DaemonUnderTest::start(FAULTD);
     let faults =
         || daemon.faultctl("-o json fault ls").json()["faults"].as_array().map(Vec::len).expect("faults");
-    let before = descriptors(daemon.pid());
     let target = network.target.target_name();
+    // What the first fault opens stays open for the next one.
+    daemon.faultctl(&format!("fault add {target} --loss 5% --detach")).succeeded();
+    daemon.faultctl("fault clear --all").succeeded();
+    let before = descriptors(daemon.pid());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let clients = (0..CLIENTS).map(|number| {

@@ -151,6 +151,8 @@ fn those_who_look_at_metrics_and_go_or_say_nothing_leave_nothing() {
         page
     };
     page();
+    // What the first fault opens stays open for the next one.
+    arena.assert_serves("before them");
     let before = descriptors(arena.daemon.pid());
     let said: [&[u8]; 4] = [b"", b"GET /met", b"GET /metrics HTTP/1.1\r\n\r\n", b"\xff\x00\r\n\r\n"];
     let mut silent = Vec::new();

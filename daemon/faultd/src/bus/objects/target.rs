@@ -42,7 +42,7 @@ impl TargetObject {
         #[zbus(object_server)] server: &ObjectServer,
     ) -> Result<Dictionary, Error> {
         let name = Variant::from(self.shown.now().name.clone());
-        request.insert("target".to_owned(), name.try_into().map_err(|error| Error::ZBus(error))?);
+        request.insert("target".to_owned(), name.try_into().map_err(Error::ZBus)?);
         faults::add(&self.desk, server, &header, request).await
     }
 
