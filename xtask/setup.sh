@@ -87,6 +87,8 @@ want_for_test() {
     program curl curl
     program dbus-daemon dbus
     program busctl systemd
+    program ssh openssh-client
+    program sshd openssh-server
     packages python3-jeepney
     program systemd-analyze systemd
     program xmllint libxml2-utils

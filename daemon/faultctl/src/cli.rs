@@ -1,10 +1,11 @@
 //! The words of the command line: global options, nouns, and how a wrong word is reported.
 
-use std::{path::Path, process::ExitCode};
+use std::{ffi::OsString, path::Path, process::ExitCode};
 
 use clap::{
-    Parser, Subcommand,
+    CommandFactory, FromArgMatches, Parser, Subcommand,
     error::{ContextKind, ErrorKind},
+    parser::ValueSource,
 };
 use faultd_api::error::exit;
 
@@ -17,6 +18,7 @@ use crate::{
     connection::BusAddress,
     experiment_file::with_file,
     output::{self, Format},
+    remote::{self, Host},
 };
 
 /// Makes containers and other hosts slow or lossy while a workload runs, and shows what that did.
@@ -35,6 +37,22 @@ pub(crate) struct Cli {
         default_value = "unix:path=/run/faultd/bus"
     )]
     pub(crate) bus: BusAddress,
+    /// Another machine, reached through ssh: `[USER@]HOST[:PORT]`. With several, `fault add` begins on all of them at the
+    /// same moment; `doctor`, `target ls`, `fault ls` and `fault clear` go to each. `--bus` then names the bus there.
+    #[arg(
+        short = 'H',
+        long = "host",
+        global = true,
+        help_heading = "Global options",
+        env = "FAULTD_HOST",
+        value_name = "HOST",
+        value_delimiter = ',',
+        allow_hyphen_values = true
+    )]
+    pub(crate) hosts: Vec<Host>,
+    /// Whether `--bus` was given, and not said by the environment, which is about this machine.
+    #[arg(skip)]
+    pub(crate) bus_is_given: bool,
     #[command(subcommand)]
     pub(crate) noun: Noun,
 }
@@ -85,6 +103,16 @@ pub(crate) enum Noun {
     /// Writes man pages and completions, for packages.
     #[command(hide = true, after_help = documents::EXAMPLES)]
     Documents(DocumentsArguments),
+    /// Carries D-Bus between stdin and stdout and the daemon: the other end of `-H`.
+    #[command(hide = true, after_help = remote::BRIDGE_EXAMPLES)]
+    StdioBridge,
+}
+
+impl Noun {
+    /// Whether no daemon is needed, of whichever machine.
+    pub(crate) const fn asks_nobody(&self) -> bool {
+        matches!(self, Self::Completions { .. } | Self::Schema { .. } | Self::Documents(_))
+    }
 }
 
 /// Reads the command line of this process.
@@ -94,11 +122,17 @@ pub(crate) enum Noun {
 pub(crate) fn read() -> Result<Cli, ExitCode> {
     // What is no UTF-8 is none of our words; clap says so.
     let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
-    let cli = Cli::try_parse().map_err(|error| refused(&error))?;
+    let cli = parse(std::env::args_os()).map_err(|error| refused(&error))?;
     let Some(file) = cli.noun.experiment_file() else { return Ok(cli) };
     let noun = words.iter().position(|word| word == "run").unwrap_or_default();
     let whole = with_file(&words, noun, file).map_err(|error| error.report())?;
-    Cli::try_parse_from(whole).map_err(|error| refused(&error))
+    parse(whole).map_err(|error| refused(&error))
+}
+
+fn parse<W: Into<OsString> + Clone>(words: impl IntoIterator<Item = W>) -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches_from(words)?;
+    let bus_is_given = matches.value_source("bus") == Some(ValueSource::CommandLine);
+    Ok(Cli { bus_is_given, ..Cli::from_arg_matches(&matches)? })
 }
 
 fn refused(error: &clap::Error) -> ExitCode {
@@ -140,8 +174,6 @@ fn one_line(error: &clap::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn complaint(words: &str) -> String {
@@ -201,5 +233,16 @@ mod tests {
         let cli = Cli::try_parse_from(["faultctl", "doctor", "-o", "json", "--bus", "system"]).unwrap();
         assert_eq!(cli.output, Format::Json);
         assert_eq!(cli.bus, BusAddress::System);
+    }
+
+    #[test]
+    fn hosts_are_given_one_by_one_or_together_and_a_bus_with_them_is_the_one_there() {
+        let words = |words: &str| words.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let cli = parse(words("faultctl -H ann@a:22 -H b,c fault ls --bus system")).unwrap();
+        let hosts: Vec<String> = cli.hosts.iter().map(ToString::to_string).collect();
+        assert_eq!(hosts, ["ann@a:22", "b", "c"]);
+        assert!(cli.bus_is_given);
+        assert!(!parse(words("faultctl doctor -H a")).unwrap().bus_is_given);
+        assert!(complaint("-H -oProxyCommand=x doctor").starts_with("--host: '-oProxyCommand=x' is no host"));
     }
 }

@@ -36,6 +36,24 @@ pub(crate) enum CommandError {
         /// The socket.
         address: String,
     },
+    /// No daemon answers on another machine.
+    #[error("cannot reach faultd on {host}: {reason}")]
+    Remote {
+        /// The host as it was given.
+        host: String,
+        /// What was said last there, or on the way.
+        reason: String,
+        /// The exit code.
+        code: u8,
+    },
+    /// What went wrong on one of several machines.
+    #[error("{host}: {source}")]
+    OnHost {
+        /// The host as it was given.
+        host: String,
+        /// What it would be on one machine.
+        source: Box<CommandError>,
+    },
     /// The daemon is of another version, or not faultd at all.
     #[error("the daemon's answer is not understood ({0}); use faultctl and faultd of the same version")]
     Answer(#[from] DictionaryError),
@@ -84,6 +102,15 @@ impl CommandError {
         self.exit_code().into()
     }
 
+    /// The same on one of several machines.
+    pub(crate) fn on_host(host: &str, source: Self) -> Self {
+        match source {
+            // It says where already.
+            Self::Remote { .. } | Self::Interrupted => source,
+            _ => Self::OnHost { host: host.to_owned(), source: Box::new(source) },
+        }
+    }
+
     /// Whether nobody was there who could have answered.
     pub(crate) fn means_no_daemon(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Forbidden { .. })
@@ -97,6 +124,8 @@ impl CommandError {
             Self::Bus(error) => bus_exit_code(error),
             Self::Unreachable { .. } => exit::NO_DAEMON,
             Self::Forbidden { .. } => exit::DENIED,
+            Self::Remote { code, .. } => *code,
+            Self::OnHost { source, .. } => source.exit_code(),
             Self::CheckFailed(_) | Self::Stopped { .. } => exit::CHECK_FAILED,
             Self::Interrupted => exit::INTERRUPTED,
             Self::File { source, .. } | Self::Folder(FolderError::Read { source, .. }) => {

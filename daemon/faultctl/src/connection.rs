@@ -1,4 +1,4 @@
-//! The way to the daemon: its private socket, peer to peer, or the system bus.
+//! The way to the daemon: its private socket, peer to peer, the system bus, or another machine.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use faultd_api::{
 };
 use zbus::{Connection, connection::Builder};
 
-use crate::command_error::CommandError;
+use crate::{command_error::CommandError, remote::Remote};
 
 /// Whoever accepts and then says nothing is no daemon.
 const LONGEST_HANDSHAKE: Duration = Duration::from_secs(10);
@@ -26,6 +26,8 @@ pub(crate) enum BusAddress {
     System,
     /// The daemon's private socket.
     Socket(PathBuf),
+    /// On another machine.
+    Remote(Box<Remote>),
 }
 
 /// A text that names no bus.
@@ -55,19 +57,30 @@ impl BusAddress {
         let (address, builder) = match self {
             Self::System => ("the system bus".to_owned(), Builder::system()),
             Self::Socket(path) => (path.display().to_string(), socket_builder(path)?),
+            Self::Remote(remote) => return manager(&remote.connect().await?).await,
         };
-        let connection = handshake(address, builder).await?;
-        Ok(ManagerProxy::builder(&connection).destination(BUS_NAME).path(ROOT_PATH).build().await?)
+        manager(&handshake(address, builder).await?).await
     }
 }
 
+async fn manager(connection: &Connection) -> Result<ManagerProxy<'static>, CommandError> {
+    Ok(ManagerProxy::builder(connection).destination(BUS_NAME).path(ROOT_PATH).build().await?)
+}
+
 fn socket_builder(path: &Path) -> Result<Builder<'static>, CommandError> {
+    Ok(Builder::unix_stream(open(path)?).p2p())
+}
+
+/// Connects to a socket.
+///
+/// # Errors
+/// As [`BusAddress::connect`].
+pub(crate) fn open(path: &Path) -> Result<UnixStream, CommandError> {
     let address = path.display().to_string();
-    let stream = UnixStream::connect(path).map_err(|error| match error.kind() {
-        io::ErrorKind::PermissionDenied => CommandError::Forbidden { address: address.clone() },
+    UnixStream::connect(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => CommandError::Forbidden { address },
         _ => CommandError::Unreachable { address, reason: error.to_string() },
-    })?;
-    Ok(Builder::unix_stream(stream).p2p())
+    })
 }
 
 async fn handshake(address: String, builder: Builder<'static>) -> Result<Connection, CommandError> {

@@ -30,6 +30,7 @@ mod outputs_directory;
 mod plugin_project;
 mod process_report;
 mod progress;
+mod remote;
 mod run_flags;
 mod search_flags;
 mod setup_flags;

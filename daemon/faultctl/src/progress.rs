@@ -87,7 +87,7 @@ fn is_due(last: Option<&(String, i64)>, progress: &RunProgress) -> bool {
 }
 
 fn text(progress: &RunProgress) -> String {
-    let RunProgress { phase, t_s, of_s, ops, errors, p50_ms, faults } = progress;
+    let RunProgress { phase, t_s, of_s, ops, errors, p50_ms, faults, begins_ns: _ } = progress;
     let clock = format!("{t_s}/{of_s} s");
     let p50 = p50_ms.map_or_else(|| "-".to_owned(), |p50| format!("{p50:.1}"));
     let faults = if faults.is_empty() { String::new() } else { format!("  {}", faults.join("; ")) };

@@ -4,13 +4,14 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use faultd_api::{
-    run::{LoadCommand, RunRequest},
+    run::{LoadCommand, RunRequest, default_schedule},
     units::{duration_text, nanoseconds, parse_duration},
 };
 
 use crate::{
     command_error::CommandError,
     flag_values::{parse_duration_or_zero, parse_setting},
+    remote::{Host, NotAHost},
     setup_flags::SetupFlags,
 };
 
@@ -56,9 +57,30 @@ pub(crate) struct RunArguments {
         "key_distribution", "keep_data",
     ])]
     command: Vec<String>,
+    /// The same fault on a target of another machine for the same time; its events are in the run's. May be given several
+    /// times.
+    #[arg(long = "also-on", value_name = "HOST=TARGET", value_parser = parse_also_on)]
+    pub(crate) also_on: Vec<AlsoOn>,
     /// A setting of the schedule; may be given several times.
     #[arg(long = "schedule-set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     schedule_settings: Vec<(String, String)>,
+}
+
+/// A target of another machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AlsoOn {
+    pub(crate) host: Host,
+    pub(crate) target: String,
+}
+
+fn parse_also_on(text: &str) -> Result<AlsoOn, String> {
+    match text.split_once('=') {
+        Some((host, target)) if !target.is_empty() => {
+            let host = host.parse().map_err(|error: NotAHost| error.to_string())?;
+            Ok(AlsoOn { host, target: target.to_owned() })
+        }
+        _ => Err(format!("'{text}' is no target of another machine: write HOST=TARGET")),
+    }
 }
 
 impl RunArguments {
@@ -68,6 +90,7 @@ impl RunArguments {
     /// [`CommandError::Usage`] with what does not fit together.
     pub(crate) fn into_request(self) -> Result<RunRequest, CommandError> {
         self.check_window()?;
+        self.check_other_machines()?;
         let request = self.setup.request(self.duration)?;
         let Self { command: words, tool, pattern, .. } = self;
         let command = (!words.is_empty()).then_some(LoadCommand { words, tool, pattern });
@@ -93,6 +116,33 @@ impl RunArguments {
         }
         if start + self.hold_for.unwrap_or(Duration::ZERO) > self.duration {
             return Err(self.window_error("ends"));
+        }
+        Ok(())
+    }
+
+    /// Other machines have to hear of the time before it comes, and nobody there asks the schedule.
+    pub(crate) fn check_other_machines(&self) -> Result<(), CommandError> {
+        const HEARD_BEFORE: Duration = Duration::from_secs(2);
+        if self.also_on.is_empty() {
+            return Ok(());
+        }
+        let wrong = |text: &str| Err(CommandError::Usage(format!("--also-on: {text}")));
+        if self.setup.target.is_none() {
+            return wrong("the fault is on a member of the cluster too: give --target");
+        }
+        if self.schedule.as_ref().is_some_and(|schedule| *schedule != default_schedule()) {
+            return wrong("only the schedule 'window' says beforehand when the fault holds");
+        }
+        if self.no_wait {
+            return wrong("faults on other machines end with this command: leave --no-wait out");
+        }
+        if self.setup.stop.leave_a_run_without_fault() {
+            return wrong("a condition ends them only with the run: give --stop-at-once to --stop-if");
+        }
+        if self.setup.warm_up() + self.inject_at.unwrap_or(Duration::ZERO) < HEARD_BEFORE {
+            return wrong(
+                "the fault begins too soon to tell others: give --warm-up or --inject-at 2s or more",
+            );
         }
         Ok(())
     }
@@ -232,6 +282,27 @@ mod tests {
             let error = request(words).unwrap_err();
             assert!(matches!(error, CommandError::Usage(_)), "{words}");
             assert_eq!(error.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_fault_on_another_machine_is_that_of_the_window() {
+        let of = |words: &str| request(&format!("--target leader --delay 1ms --also-on {words}"));
+        assert!(of("ann@web1:22=shop/checkout --also-on web2=x").is_ok());
+        for (words, expected) in [
+            ("web1=x --schedule danger-zone", "only the schedule 'window'"),
+            ("web1=x --warm-up 1s", "too soon"),
+            ("web1=x --no-wait", "leave --no-wait out"),
+            ("web1=x --stop-if errors>1", "give --stop-at-once"),
+        ] {
+            let refused = of(words).unwrap_err().to_string();
+            assert!(refused.starts_with("--also-on: ") && refused.contains(expected), "{refused}");
+        }
+        assert!(of("web1=x --warm-up 0s --inject-at 2s").is_ok());
+        assert!(of("web1=x --stop-if errors>1 --stop-at-once").is_ok());
+        assert_eq!(parse_also_on("a=b=c").unwrap().target, "b=c");
+        for wrong in ["web1", "web1=", "-x=y", "=y"] {
+            assert!(parse_also_on(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -77,7 +77,7 @@ pub(crate) struct SetupFlags {
     #[arg(long)]
     keep_data: bool,
     #[command(flatten)]
-    stop: StopFlags,
+    pub(crate) stop: StopFlags,
     /// A setting of the cluster's driver; may be given several times.
     #[arg(long = "driver-set", value_name = "NAME=VALUE", value_parser = parse_setting)]
     driver_settings: Vec<(String, String)>,
@@ -105,6 +105,11 @@ impl Workload {
 }
 
 impl SetupFlags {
+    /// Load before the measured time.
+    pub(crate) fn warm_up(&self) -> Duration {
+        self.warm_up.unwrap_or(Duration::from_nanos(default_warm_up_ns()))
+    }
+
     /// A run from begin to end under the fault; what is to be otherwise is changed by the caller.
     ///
     /// # Errors

@@ -25,6 +25,11 @@ pub(crate) struct StopFlags {
 }
 
 impl StopFlags {
+    /// Whether a condition clears the fault of a run that goes on.
+    pub(crate) fn leave_a_run_without_fault(&self) -> bool {
+        !self.stop_if.is_empty() && !self.stop_at_once
+    }
+
     /// The request with them.
     pub(crate) fn add_to(self, request: RunRequest) -> RunRequest {
         RunRequest {

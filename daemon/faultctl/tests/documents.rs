@@ -7,6 +7,7 @@ mod schema_check;
 use std::{
     collections::BTreeSet,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
@@ -19,6 +20,9 @@ fn faultctl(directory: &Path, words: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_faultctl"));
     command.args(words).current_dir(directory).stdin(Stdio::null());
     command.env("FAULTD_BUS", format!("unix:path={}", directory.join("bus").display()));
+    command
+        .env("FAULTD_SSH", directory.join("login"))
+        .env("FAULTD_REMOTE_FAULTCTL", env!("CARGO_BIN_EXE_faultctl"));
     command.output().unwrap()
 }
 
@@ -36,7 +40,7 @@ fn checked(text: &str) -> String {
 }
 
 /// Commands, in an order in which each finds what it needs.
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 41] = [
     "doctor",
     "--bus unix:path=/nowhere doctor",
     "target ls",
@@ -49,6 +53,12 @@ const COMMANDS: [&str; 34] = [
     "fault rm f1",
     "fault clear web",
     "fault clear --all",
+    "-H a,b doctor",
+    "-H a,b target ls",
+    "-H a,b fault ls",
+    "-H a,b fault add web --delay 50ms --for 1s",
+    "-H a,b fault add web --delay 50ms --dry-run",
+    "-H a,b fault clear",
     "lab up here",
     "lab status",
     "lab status etcd",
@@ -61,6 +71,7 @@ const COMMANDS: [&str; 34] = [
     "runs stop r1",
     "run --cluster etcd --dry-run",
     "run --cluster etcd --target leader --delay 5ms --dry-run",
+    "run --cluster etcd --target leader --delay 5ms --also-on a=web --dry-run",
     "run --cluster etcd",
     "results ls",
     "results show OUTPUT",
@@ -77,6 +88,10 @@ const COMMANDS: [&str; 34] = [
 const NOT_HERE: [&str; 2] = ["plugin-built", "search"];
 
 fn prepare(directory: &Path) {
+    let login = directory.join("login");
+    let script = "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift 2\nexec \"$@\"\n";
+    fs::write(&login, script).unwrap();
+    fs::set_permissions(&login, fs::Permissions::from_mode(0o755)).unwrap();
     fs::create_dir_all(directory.join("here")).unwrap();
     fs::write(directory.join("here/cluster.toml"), "name = \"etcd\"\n").unwrap();
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../faultd-load-output/tests/samples");

@@ -76,6 +76,10 @@ pub struct FaultRequest {
     /// For how long, in nanoseconds; without it until it is removed or its owner goes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hold_for_ns: Option<u64>,
+    /// When it begins, in nanoseconds on the monotonic clock of the daemon's host (see `Clock`): at most 60 s ahead,
+    /// and at once when missing. Everything is made ready before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begin_at_ns: Option<u64>,
     /// Seed of the loss pattern; chosen and shown when missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -125,6 +129,10 @@ pub struct FaultStatus {
     pub run: Option<String>,
     /// Time left, in nanoseconds; nothing for a fault without an end of its own.
     pub remaining_ns: Option<u64>,
+    /// When the last of its rules was in the kernel, or its processes had been stopped or throttled, in nanoseconds on
+    /// the monotonic clock of the daemon's host.
+    #[serde(default)]
+    pub begun_ns: Option<u64>,
     /// `effective` once packets matched, or processes stood still or used their share up; `ineffective` before;
     /// `degraded` when packets were lost that nobody asked to lose or were held much longer than asked, or pauses were
     /// not confirmed; `away` while the container that it is on does not run; `gone` when the interface or the control

@@ -81,6 +81,8 @@ pub trait Manager {
     fn check_component(&self, component: OwnedFd, request: Dictionary) -> Result<Dictionary, Error>;
     /// Makes the decisions of a recorded run again; a [`crate::plugin::ReplayReport`].
     fn replay_transcript(&self, transcript: OwnedFd) -> Result<Dictionary, Error>;
+    /// The monotonic clock and the time of day there, in nanoseconds.
+    fn clock(&self) -> Result<(u64, u64), Error>;
     /// Version of the daemon.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> zbus::Result<String>;
@@ -93,6 +95,8 @@ pub trait Run {
     fn wait(&self) -> Result<Dictionary, Error>;
     /// Ends the run early; its faults are cleared and what was measured is kept.
     fn stop(&self) -> Result<(), Error>;
+    /// Adds a [`crate::run::RemoteFaultNote`] to the run's events.
+    fn note(&self, note: Dictionary) -> Result<(), Error>;
     /// A [`crate::run::RunProgress`], once a second.
     #[zbus(signal)]
     fn progress(&self, progress: Dictionary) -> zbus::Result<()>;

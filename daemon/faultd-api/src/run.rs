@@ -234,6 +234,33 @@ pub struct RunProgress {
     pub p50_ms: Option<f64>,
     /// The faults that hold, for people: `delay 100ms on etcd/etcd1 (leader)`.
     pub faults: Vec<String>,
+    /// When the measured time begins, in nanoseconds on the monotonic clock of the daemon's host; missing while the run
+    /// is prepared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins_ns: Option<u64>,
+}
+
+/// What became of a fault that the caller of a run put on another machine for the same time: what `Note` takes, and
+/// `events.jsonl` keeps.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteFaultNote {
+    /// When, in nanoseconds on the monotonic clock of the daemon's host.
+    pub monotonic_ns: u64,
+    /// By how much that can be wrong at most.
+    pub uncertainty_ns: u64,
+    /// The machine.
+    pub host: String,
+    /// The target's full name there.
+    pub target: String,
+    /// The fault's id there; empty where there was none.
+    #[serde(default)]
+    pub fault: String,
+    /// `commanded`, `effective`, `cleared` or `failed`.
+    pub state: String,
+    /// What else is to be said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// A run that goes on, or one of those that ended last.

@@ -207,6 +207,7 @@ fn a_request() -> impl Strategy<Value = FaultRequest> {
             direction,
             backend,
             hold_for_ns: seed,
+            begin_at_ns: seed,
             seed,
             detach,
         },

@@ -51,6 +51,9 @@ pub enum EventKind {
         /// Its role from here on.
         role: String,
     },
+    /// What became of a fault on another machine that was meant for the same time. The instant was converted from the
+    /// clock there; whoever asked for the run says so, and events that are later may stand before it.
+    RemoteFault(RemoteFaultEvent),
     /// A stop condition of the run held: its faults are cleared from here on, and none comes any more.
     StopConditionHeld {
         /// The condition as it was asked for.
@@ -76,6 +79,40 @@ pub struct FaultEvent {
     /// What else is to be said, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+}
+
+/// A fault on another machine in an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct RemoteFaultEvent {
+    /// The machine, as it was named.
+    pub host: String,
+    /// The target's full name there.
+    pub target: String,
+    /// The fault's id there; empty where there was none.
+    pub fault: String,
+    /// What became of it.
+    pub state: RemoteFaultState,
+    /// By how much the instant can be wrong at most, in nanoseconds.
+    pub uncertainty_ns: u64,
+    /// What else is to be said, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// What can become of a fault on another machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RemoteFaultState {
+    /// It was to begin at this instant.
+    Commanded,
+    /// The kernel there has confirmed it.
+    Effective,
+    /// It holds no more.
+    Cleared,
+    /// It was not applied; `detail` says why.
+    Failed,
 }
 
 /// A line that holds no event.
@@ -182,6 +219,7 @@ impl FaultWindow {
                 | EventKind::FaultChanged(_)
                 | EventKind::FaultFailed(_)
                 | EventKind::RoleChange { .. }
+                | EventKind::RemoteFault(_)
                 | EventKind::StopConditionHeld { .. }
                 | EventKind::RunInterrupted { .. } => {}
             }

@@ -170,6 +170,20 @@ fn callers(bus: &TestBus, granted: &Mutex<Vec<&'static str>>) {
     holding.signal(Signal::KILL);
     assert!(wait_until(PATIENCE, || faults(&daemon) == 0), "{}", daemon.log());
 
+    // From another machine it is the same: the bus there knows the other end of the bridge.
+    let login = daemon.directory().join("login");
+    fs::write(&login, "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done\nshift 2\nexec \"$@\"\n")
+        .expect("a script");
+    fs::set_permissions(&login, fs::Permissions::from_mode(0o755)).expect("a program");
+    let words = format!("-H there --bus system fault add {lab}/etcd1 --loss 5%");
+    let mut command = on_the_bus(&daemon, bus, None, &words);
+    command.env("FAULTD_SSH", &login);
+    command.env("FAULTD_REMOTE_FAULTCTL", daemon.faultctl_command("").get_program());
+    let mut holding = Running::start(command);
+    assert!(wait_until(PATIENCE, || faults(&daemon) == 1), "{}", holding.stderr());
+    holding.signal(Signal::KILL);
+    assert!(wait_until(PATIENCE, || faults(&daemon) == 0), "{}", daemon.log());
+
     // So does a run.
     let words =
         format!("run --cluster {lab} --target etcd1 --delay 5ms --duration 10m --warm-up 0s --keys 100");

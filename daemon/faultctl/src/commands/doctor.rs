@@ -3,9 +3,13 @@
 use faultd_api::{
     dictionary,
     doctor::{DoctorReport, Problem, Severity},
+    proxy::ManagerProxy,
 };
 
-use super::doctor_alone;
+use super::{
+    doctor_alone,
+    several::{self, Answers, Hosts, OnHost},
+};
 use crate::{
     command_error::CommandError,
     connection::BusAddress,
@@ -34,6 +38,23 @@ pub(crate) async fn doctor(bus: &BusAddress, output: Format) -> Result<(), Comma
         }
         Err(error) => Err(error),
     }
+}
+
+/// The reports of several machines, one after the other.
+pub(crate) async fn on_each(hosts: &Hosts, output: Format) -> Result<(), CommandError> {
+    let ask = async |manager: &ManagerProxy<'static>| Ok(vec![dictionary::decode(manager.doctor().await?)?]);
+    let Answers { given, mut failed } = hosts.ask(ask).await;
+    if !given.is_empty() {
+        output.many("report", &given, |reports: &[OnHost<DoctorReport>]| {
+            let text_of = |on: &OnHost<DoctorReport>| format!("{}: {}", on.host, text(&on.value));
+            reports.iter().map(text_of).collect::<Vec<_>>().join("\n\n\n")
+        })?;
+    }
+    let hopeless = |on: &OnHost<DoctorReport>| {
+        verdict(&on.value).err().map(|error| CommandError::on_host(&on.host, error))
+    };
+    failed.extend(given.iter().filter_map(hopeless));
+    several::ended(failed)
 }
 
 /// What is missing may well be so, and what is left over may be another faultd's: these are warnings. An error is a

@@ -48,6 +48,8 @@ pub(super) fn report(bus: &BusAddress, output: Format) -> Result<(), CommandErro
     let (address, socket) = match bus {
         BusAddress::System => ("system".to_owned(), Socket::SystemBus),
         BusAddress::Socket(path) => (path.display().to_string(), look_at(path)),
+        // There is nothing to be found from here.
+        BusAddress::Remote(_) => return Ok(()),
     };
     let mut problems = vec![of_socket(&address, &socket)];
     problems.extend(of_host(Path::new("/")));

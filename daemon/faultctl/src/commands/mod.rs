@@ -6,6 +6,7 @@ mod doctor_alone;
 pub(crate) mod documents;
 pub(crate) mod fault;
 pub(crate) mod lab;
+mod other_machines;
 pub(crate) mod plugin;
 pub(crate) mod results;
 pub(crate) mod run;
@@ -13,15 +14,18 @@ mod run_plan;
 pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod search;
+mod several;
 pub(crate) mod target;
 mod tool_output;
 
 use faultd_api::dictionary::{self, Dictionary, DictionaryError};
 use serde::de::DeserializeOwned;
 
+use self::several::Hosts;
 use crate::{
     cli::{Cli, Noun},
     command_error::CommandError,
+    remote,
 };
 
 /// Carries the command out.
@@ -29,7 +33,21 @@ use crate::{
 /// # Errors
 /// With what is to be said and the exit code; see [`CommandError`].
 pub(crate) async fn dispatch(cli: Cli) -> Result<(), CommandError> {
-    let Cli { output, bus, noun } = cli;
+    let Cli { output, bus, hosts, bus_is_given, noun } = cli;
+    if matches!(noun, Noun::StdioBridge) {
+        return remote::serve(&bus);
+    }
+    // Some words are about faultctl itself, wherever a session asks its daemons.
+    let hosts = if noun.asks_nobody() { Vec::new() } else { hosts };
+    if !hosts.is_empty() {
+        several::refuse_what_stays_here(&noun)?;
+    }
+    let mut hosts = Hosts::new(hosts, bus_is_given.then_some(&bus))?;
+    let bus = match hosts.pop_only() {
+        Some(only) => only,
+        None if hosts.is_empty() => bus,
+        None => return several::dispatch(noun, &hosts, output).await,
+    };
     match noun {
         Noun::Doctor => doctor::doctor(&bus, output).await,
         Noun::Target(verb) => target::target(verb, &bus, output).await,
@@ -43,6 +61,7 @@ pub(crate) async fn dispatch(cli: Cli) -> Result<(), CommandError> {
         Noun::Completions { shell } => completions::completions(shell),
         Noun::Schema { name } => schema::schema(name.as_deref(), output),
         Noun::Documents(arguments) => documents::documents(&arguments),
+        Noun::StdioBridge => Ok(()),
     }
 }
 

@@ -290,6 +290,18 @@ async fn replay(folder: &Path, bus: &BusAddress, output: Format) -> Result<(), C
     }
 }
 
+impl PluginVerb {
+    /// Whether the daemon is handed a file of ours.
+    pub(crate) fn hands_over_a_file(&self) -> bool {
+        match self {
+            Self::Inspect { plugin } => file(plugin).is_some(),
+            Self::Check(arguments) => file(&arguments.plugin).is_some(),
+            Self::Replay { .. } => true,
+            Self::Ls | Self::New { .. } | Self::Build { .. } => false,
+        }
+    }
+}
+
 /// A file rather than a plugin's name.
 fn file(plugin: &str) -> Option<&Path> {
     let path = Path::new(plugin);

@@ -10,19 +10,20 @@ use faultd_api::{
     error::Error as BusError,
     names::BUS_NAME,
     proxy::{ManagerProxy, RunProxy},
-    run::{RunRequest, RunResult, RunStatus},
+    run::{RunProgress, RunRequest, RunResult, RunStatus},
 };
 use faultd_results::{
     folder::{self, FolderError, Run},
     metadata::Metadata,
     summary::Summary,
 };
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use schemars::JsonSchema;
 use serde::Serialize;
+use tokio::sync::watch;
 use zbus::OwnedFd;
 
-use super::{results::summary_text, run_plan};
+use super::{other_machines::OtherMachines, results::summary_text, run_plan};
 pub(crate) use crate::run_flags::RunArguments;
 use crate::{
     command_error::CommandError,
@@ -70,19 +71,23 @@ struct Kept {
 }
 
 pub(crate) async fn run(
-    arguments: RunArguments,
+    mut arguments: RunArguments,
     bus: &BusAddress,
     output: Format,
 ) -> Result<(), CommandError> {
+    arguments.check_other_machines()?;
     let RunArguments { dry_run, no_wait, .. } = arguments;
+    let also_on = std::mem::take(&mut arguments.also_on);
     let request = arguments.into_request()?;
+    // What is refused elsewhere is refused before anything begins, and in a dry run too.
+    let others = OtherMachines::connect(&also_on, &request).await?;
     if dry_run {
-        return run_plan::show(&request, bus, output).await;
+        return run_plan::show(&request, others, bus, output).await;
     }
     if no_wait {
         return begin(RunRequest { detach: true, ..request }, bus, output).await;
     }
-    make(&request, bus, output).await
+    make(&request, &others, bus, output).await
 }
 
 /// Begins a run that goes on by itself, and prints what it is.
@@ -106,11 +111,16 @@ async fn begin(request: RunRequest, bus: &BusAddress, output: Format) -> Result<
 }
 
 /// Makes one run and prints what it left behind.
-pub(super) async fn make(request: &RunRequest, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
+pub(super) async fn make(
+    request: &RunRequest,
+    others: &OtherMachines,
+    bus: &BusAddress,
+    output: Format,
+) -> Result<(), CommandError> {
     let mut interrupts = Interrupts::catch()?;
     let manager = bus.connect().await?;
     let (outputs, descriptor) = OutputsDirectory::open(Path::new(OUTPUTS))?;
-    let ended = measure(&manager, request, descriptor, &mut interrupts, output).await;
+    let ended = measure(&manager, request, others, descriptor, &mut interrupts, output).await;
     outputs.remove_if_made_here_and_empty();
     finish(&ended?, &outputs, output)
 }
@@ -119,6 +129,7 @@ pub(super) async fn make(request: &RunRequest, bus: &BusAddress, output: Format)
 pub(super) async fn measure(
     manager: &ManagerProxy<'_>,
     request: &RunRequest,
+    others: &OtherMachines,
     outputs: OwnedFd,
     interrupts: &mut Interrupts,
     output: Format,
@@ -134,7 +145,7 @@ pub(super) async fn measure(
     };
     let run = started?;
     let (Some(command), Some(writer)) = (&request.command, writer) else {
-        return watch(&run, interrupts, output).await;
+        return watch_run(&run, others, interrupts, output).await;
     };
     let command = StartedCommand::start(&command.words, &writer);
     drop(writer);
@@ -147,7 +158,7 @@ pub(super) async fn measure(
             return Err(error);
         }
     };
-    let ended = watch(&run, interrupts, output).await;
+    let ended = watch_run(&run, others, interrupts, output).await;
     command.end().await;
     ended
 }
@@ -172,8 +183,9 @@ async fn start(
 
 /// Shows the run's progress until it has ended. The first Ctrl-C ends it early, the second only this
 /// process; the daemon then ends the run because its caller is gone.
-async fn watch(
+async fn watch_run(
     run: &RunProxy<'_>,
+    others: &OtherMachines,
     interrupts: &mut Interrupts,
     output: Format,
 ) -> Result<RunResult, CommandError> {
@@ -181,6 +193,8 @@ async fn watch(
     let mut seconds = run.receive_progress().await?;
     let mut end = std::pin::pin!(run.wait());
     let mut is_stopping = false;
+    let (begins, begins_told) = watch::channel(None);
+    let mut others = std::pin::pin!(others.play(run, begins_told).fuse());
     loop {
         tokio::select! {
             ended = &mut end => {
@@ -189,8 +203,11 @@ async fn watch(
             }
             Some(second) = seconds.next() => {
                 let progress = second.args().map_err(CommandError::from)?.progress;
-                display.show(&dictionary::decode(progress)?)?;
+                let progress: RunProgress = dictionary::decode(progress)?;
+                display.show(&progress)?;
+                begins.send_replace(progress.begins_ns);
             }
+            () = &mut others => {}
             () = interrupts.next() => {
                 display.clear();
                 if is_stopping {

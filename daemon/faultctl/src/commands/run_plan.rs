@@ -12,7 +12,7 @@ use faultd_api::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{decode_all, fault::plans_table};
+use super::{decode_all, fault::plans_table, other_machines::OtherMachines, several::OnHost};
 use crate::{command_error::CommandError, connection::BusAddress, output::Format};
 
 /// A run that could be.
@@ -38,6 +38,9 @@ pub(crate) struct RunPlan {
     hold_for_ns: Option<u64>,
     /// The fault on each member that may be meant: the run has it on the first that has the role when it begins.
     faults: Vec<FaultPlan>,
+    /// The fault on other machines, for the same time.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    also_on: Vec<OnHost<FaultPlan>>,
 }
 
 /// A member as a plan needs it.
@@ -53,7 +56,12 @@ struct Member {
 ///
 /// # Errors
 /// What is wrong with it, as it would be without a dry run, as far as that is known before it begins.
-pub(super) async fn show(request: &RunRequest, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
+pub(super) async fn show(
+    request: &RunRequest,
+    others: OtherMachines,
+    bus: &BusAddress,
+    output: Format,
+) -> Result<(), CommandError> {
     let manager = bus.connect().await?;
     let members = members(&manager, request).await?;
     let mut faults = Vec::new();
@@ -74,6 +82,7 @@ pub(super) async fn show(request: &RunRequest, bus: &BusAddress, output: Format)
         inject_at_ns: request.inject_at_ns,
         hold_for_ns: request.hold_for_ns,
         faults,
+        also_on: others.into_plans(),
     };
     output.one("run-plan", &plan, text)
 }
@@ -135,6 +144,7 @@ fn fault_on(target: &str, request: &RunRequest) -> FaultRequest {
         backend: request.backend,
         hold_for_ns: Some(request.hold_for_ns.unwrap_or(request.duration_ns)),
         seed: request.seed,
+        begin_at_ns: None,
         detach: true,
     }
 }
@@ -154,6 +164,10 @@ fn text(plan: &RunPlan) -> String {
         None => lines.push("  fault     none: a baseline".to_owned()),
         Some(target) => lines.push(format!("  fault     on {target}, from {from} {until}, on one of:")),
     }
+    let elsewhere = |OnHost { host, value }: &OnHost<FaultPlan>| {
+        format!("  also on   {host}: {}, {}", value.target, value.text)
+    };
+    lines.extend(plan.also_on.iter().map(elsewhere));
     if !plan.faults.is_empty() {
         lines.push(String::new());
         lines.push(plans_table(&plan.faults));

@@ -19,6 +19,7 @@ use super::{
     run::{BegunRun, RunDocument},
     run_plan::RunPlan,
     search::SearchDocument,
+    several::OnHost,
     tool_output::{ReadDocument, SecondRow},
 };
 use crate::{
@@ -36,6 +37,29 @@ struct Described {
     /// The commands that print it.
     printed_by: &'static str,
     schema: Value,
+}
+
+/// Something, and where that is, if several `-H` were given.
+#[derive(Debug, Serialize, JsonSchema)]
+struct Somewhere<T> {
+    /// The machine as it was named; there where several were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
+    #[serde(flatten)]
+    value: T,
+}
+
+/// A fault, and how it began, if that was on several machines at one moment.
+#[derive(Debug, Serialize, JsonSchema)]
+struct FaultSomewhere {
+    #[serde(flatten)]
+    fault: Somewhere<FaultStatus>,
+    /// How long after the moment that was meant it began, on the clock of its host; for `fault add` with several `-H`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begin_offset_ns: Option<i64>,
+    /// By how much that moment itself may have been another one on that clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    begin_uncertainty_ns: Option<u64>,
 }
 
 /// A line of the list of schemas.
@@ -69,11 +93,13 @@ fn all() -> Vec<Described> {
     let documents = [
         one::<DoctorReport>("doctor", "doctor"),
         one::<LonelyReport>("doctor-alone", "doctor, where no daemon answers"),
-        one::<FaultStatus>("fault", "fault add, fault show, fault set; fault ls as lines"),
-        one::<FaultPlan>("plan", "fault add --dry-run as lines"),
+        one::<OnHost<DoctorReport>>("report", "doctor with several -H as lines"),
+        one::<FaultSomewhere>("fault", "fault add, fault show, fault set; fault ls as lines"),
+        one::<Somewhere<FaultPlan>>("plan", "fault add --dry-run as lines"),
         confirmation("fault-removed", "id", "fault rm"),
         one::<Cleared>("faults-cleared", "fault clear"),
-        one::<TargetStatus>("target", "target ls as lines"),
+        one::<OnHost<Cleared>>("host", "fault clear with several -H as lines"),
+        one::<Somewhere<TargetStatus>>("target", "target ls as lines"),
         one::<LabStatus>("lab", "lab up, lab status NAME; lab status as lines"),
         confirmation("lab-down", "name", "lab down"),
         one::<RunDocument<'static>>("run", "run, and search in one run"),
@@ -96,9 +122,11 @@ fn all() -> Vec<Described> {
         one::<SchemaRow>("schema", "schema as lines"),
     ];
     let lists = [
-        many::<FaultStatus>("fault", "fault ls; fault add with several targets"),
-        many::<FaultPlan>("plan", "fault add --dry-run"),
-        many::<TargetStatus>("target", "target ls"),
+        many::<OnHost<DoctorReport>>("report", "doctor with several -H"),
+        many::<FaultSomewhere>("fault", "fault ls; fault add with several targets"),
+        many::<Somewhere<FaultPlan>>("plan", "fault add --dry-run"),
+        many::<OnHost<Cleared>>("host", "fault clear with several -H"),
+        many::<Somewhere<TargetStatus>>("target", "target ls"),
         many::<LabStatus>("lab", "lab status"),
         many::<RunStatus>("run-status", "runs ls"),
         many::<ResultRow>("result", "results ls"),

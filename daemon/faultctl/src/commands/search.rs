@@ -17,7 +17,7 @@ use faultd_results::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::run;
+use super::{other_machines::OtherMachines, run};
 pub(crate) use crate::search_flags::SearchArguments;
 use crate::{
     command_error::CommandError,
@@ -82,7 +82,7 @@ pub(crate) async fn search(
     if arguments.over_runs {
         over_runs(arguments, bus, output).await
     } else {
-        run::make(&arguments.into_one_run()?, bus, output).await
+        run::make(&arguments.into_one_run()?, &OtherMachines::none(), bus, output).await
     }
 }
 
@@ -122,8 +122,15 @@ impl OverRuns<'_> {
                 action: format!("open {OUTPUTS} once more"),
                 source,
             })?;
-            let result =
-                run::measure(self.manager, &request, descriptor.into(), interrupts, self.output).await?;
+            let result = run::measure(
+                self.manager,
+                &request,
+                &OtherMachines::none(),
+                descriptor.into(),
+                interrupts,
+                self.output,
+            )
+            .await?;
             self.take(severity, &result)?;
         }
         Ok(())

@@ -1,9 +1,9 @@
 //! `faultctl target`: what a fault can be applied to.
 
 use clap::Subcommand;
-use faultd_api::target::TargetStatus;
+use faultd_api::{proxy::ManagerProxy, target::TargetStatus};
 
-use super::decode_all;
+use super::{decode_all, several::Hosts};
 use crate::{
     command_error::CommandError,
     connection::BusAddress,
@@ -20,23 +20,30 @@ pub(crate) enum TargetVerb {
 pub(crate) async fn target(verb: TargetVerb, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
     let TargetVerb::Ls = verb;
     let targets: Vec<TargetStatus> = decode_all(bus.connect().await?.list_targets().await?)?;
-    output.many("target", &targets, |targets| {
-        let header = [
-            "NAME",
-            "KIND",
-            "SERVICE",
-            "IMAGE",
-            "ID",
-            "STATE",
-            "LABELS",
-            "ADDRESSES",
-            "INTERFACE",
-            "BACKEND",
-            "PROBLEM",
-        ];
-        table(header, targets.iter().map(row))
-    })
+    output.many("target", &targets, |targets| table(HEADER, targets.iter().map(row)))
 }
+
+/// The targets of several machines.
+pub(crate) async fn on_each(hosts: &Hosts, output: Format) -> Result<(), CommandError> {
+    let answers = hosts
+        .ask(async |manager: &ManagerProxy<'static>| Ok(decode_all(manager.list_targets().await?)?))
+        .await;
+    answers.show("target", output, HEADER, row)
+}
+
+const HEADER: [&str; 11] = [
+    "NAME",
+    "KIND",
+    "SERVICE",
+    "IMAGE",
+    "ID",
+    "STATE",
+    "LABELS",
+    "ADDRESSES",
+    "INTERFACE",
+    "BACKEND",
+    "PROBLEM",
+];
 
 fn row(target: &TargetStatus) -> [String; 11] {
     [

@@ -15,6 +15,7 @@ use faultd_api::{
     run::{RunRequest, RunResult},
     target::{SelectRequest, SelectedTargets},
 };
+use rustix::time::{ClockId, clock_gettime};
 use tokio::{net::UnixListener, sync::Notify, task::JoinHandle};
 use zbus::{
     Connection, Guid, OwnedFd, OwnedObjectPath, connection::Builder, interface, object_server::SignalEmitter,
@@ -66,12 +67,23 @@ async fn serve(listener: UnixListener, asked: Asked) {
         let stream = stream.into_std().unwrap();
         let builder = Builder::unix_stream(stream).server(Guid::generate()).p2p();
         let builder = builder.serve_at(ROOT_PATH, FakeManager { asked: asked.clone() });
+        let builder = builder.serve_at("/org/freedesktop/DBus", FakeBus);
         tokio::spawn(async move {
             // A client that only tries the socket is no failure.
             if let Ok(connection) = builder.build().await {
                 connection.closed().await;
             }
         });
+    }
+}
+
+/// As much of a bus as is greeted by whoever comes from another machine.
+struct FakeBus;
+
+#[interface(name = "org.freedesktop.DBus")]
+impl FakeBus {
+    fn hello(&self) -> &'static str {
+        ":1.1"
     }
 }
 
@@ -89,6 +101,11 @@ impl FakeManager {
 impl FakeManager {
     fn doctor(&self) -> Dictionary {
         encode(&canned::doctor()).unwrap()
+    }
+
+    fn clock(&self) -> (u64, u64) {
+        let now = clock_gettime(ClockId::Monotonic);
+        (u64::try_from(now.tv_sec).unwrap() * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap(), 0)
     }
 
     fn list_targets(&self) -> Vec<Dictionary> {
@@ -254,6 +271,7 @@ fn status_of(request: FaultRequest) -> FaultStatus {
         seed: 7,
         run: None,
         remaining_ns: request.hold_for_ns,
+        begun_ns: request.begin_at_ns,
         state: "effective".into(),
         follows: 2,
         packets: PacketCounts { seen: 100, matched: 90, dropped: 4, ..PacketCounts::default() },

@@ -11,6 +11,7 @@ use faultd_api::{
 use zbus::{ObjectServer, message::Header};
 
 use super::{
+    begin::Begin,
     caller::Caller,
     desk::{Desk, Done, UNREADABLE, decode, encode, encode_all},
     errors::{of_backend, of_engine, of_fault, of_refusal, of_target},
@@ -31,9 +32,13 @@ pub(super) async fn add(
     let request = decode::<FaultRequest>(request);
     desk.audited(header, Right::Inject, &subject_of(&request), async |caller| {
         let request = request?;
+        let begin = Begin::checked(request.begin_at_ns)?;
         let (engine, asked) = (&desk.services.engine, desk.services.engine.asked_now());
         let application = application(&desk.services, &request, &caller).await?;
-        let applied = engine.add_as_asked(application, asked).await.map_err(|error| of_engine(&error))?;
+        let applied = match begin {
+            Some(begin) => begin.add(desk, application, asked, &caller).await?,
+            None => engine.add_as_asked(application, asked).await.map_err(|error| of_engine(&error))?,
+        };
         clear_if_gone(desk, &request, &caller);
         done(desk, server, applied.status).await
     })
@@ -60,6 +65,11 @@ pub(super) async fn set(
     let subject = format!("{id}: {}", subject_of(&request));
     desk.audited(header, Right::Inject, &subject, async |caller| {
         let request = request?;
+        if request.begin_at_ns.is_some() {
+            return Err(Error::InvalidRequest(
+                "a fault that holds has begun: leave begin_at_ns out".to_owned(),
+            ));
+        }
         let application = application(&desk.services, &request, &caller).await?;
         let changed = desk.services.engine.set(id, application).await;
         done(desk, server, changed.map_err(|error| of_engine(&error))?).await

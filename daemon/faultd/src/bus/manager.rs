@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use faultd_api::{dictionary::Dictionary, error::Error, target::SelectRequest};
-use faultd_kernel::probe::Capabilities;
+use faultd_kernel::{clock, probe::Capabilities};
 use zbus::{ObjectServer, OwnedFd, OwnedObjectPath, interface, message::Header};
 
 use super::{
+    begin,
     desk::{Desk, decode, encode, encode_all},
     errors::of_target,
     faults, labs, plugins,
@@ -111,7 +112,8 @@ impl Manager {
     /// Applies a fault; returns when the kernel has confirmed it. Keys of the request: target
     /// (s, a name or a selector that one container fits), network (s, one of the container's), delay_ns (t), loss_ratio (d, 0 to 1), shape (a{sv}: see the documentation of FaultShape),
     /// direction (s: egress, ingress, both), backend (s: auto, edt, netem, relay), hold_for_ns (t),
-    /// seed (t), detach (b). Without detach the fault ends with the caller's connection. A fault on processes has
+    /// begin_at_ns (t, on the clock of Clock, at most 60 s ahead: everything is made ready before, and nothing begins for
+    /// a caller that has gone by then), seed (t), detach (b). Without detach the fault ends with the caller's connection. A fault on processes has
     /// pause_ns (t) and pause_every_ns (t), or cpus (d), in its shape, and nothing that is about packets.
     #[zbus(out_args("fault"))]
     async fn add_fault(
@@ -352,6 +354,15 @@ impl Manager {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Dictionary, Error> {
         plugins::replay(&self.desk, &header, transcript).await
+    }
+
+    /// What the clocks of this host say: the monotonic one, which begin_at_ns and begun_ns are times of, and the time of
+    /// day. Both in nanoseconds. Whoever asks several times, and halves the shortest round trip, knows how far the
+    /// clock here is from its own.
+    #[zbus(out_args("monotonic_ns", "realtime_ns"))]
+    async fn clock(&self, #[zbus(header)] header: Header<'_>) -> Result<(u64, u64), Error> {
+        self.desk.admit(&header, Right::Read).await?;
+        Ok((clock::monotonic_ns(), begin::realtime_ns()))
     }
 
     /// Version of the daemon.

@@ -9,6 +9,7 @@
 //! Every caller has a connection of its own on the private socket (peer to peer), and a name of its own on the system
 //! bus: the end of that is the end of the caller, and what it owned ends with it.
 
+mod begin;
 mod caller;
 mod desk;
 mod door;

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 
 use faultd_api::{
-    dictionary::Dictionary, error::Error, names::run_path, prometheus_address::PrometheusAddress,
-    run::RunRequest,
+    dictionary::Dictionary,
+    error::Error,
+    names::run_path,
+    prometheus_address::PrometheusAddress,
+    run::{RemoteFaultNote, RunRequest},
 };
 use zbus::{ObjectServer, OwnedFd, OwnedObjectPath, message::Header};
 
@@ -14,7 +17,10 @@ use super::{
     door::Door,
     errors::of_run,
 };
-use crate::{policy::Right, run::RunHandle};
+use crate::{
+    policy::Right,
+    run::{NoteError, RunHandle},
+};
 
 /// What a caller of a run hands over.
 pub(super) struct RunFiles {
@@ -74,6 +80,27 @@ pub(super) async fn stop(desk: &Desk, header: &Header<'_>, id: &str) -> Result<(
         Ok(Done::new((), ""))
     })
     .await
+}
+
+/// Adds to the events of a run what the user who has begun it says of a fault on another machine.
+pub(super) async fn note(desk: &Desk, header: &Header<'_>, id: &str, note: Dictionary) -> Result<(), Error> {
+    let note = decode::<RemoteFaultNote>(note);
+    desk.audited(header, Right::Inject, id, async |caller| {
+        let (run, note) = (find(desk, id)?, note?);
+        if run.about().user != caller.user {
+            return Err(Error::Denied("only the user who has begun a run adds to its events".to_owned()));
+        }
+        run.note(note).map_err(|error| of_note(&error))?;
+        Ok(Done::new((), ""))
+    })
+    .await
+}
+
+fn of_note(error: &NoteError) -> Error {
+    match error {
+        NoteError::Wrong(_) => Error::InvalidRequest(error.to_string()),
+        NoteError::TooMany | NoteError::Ended => Error::Failed(error.to_string()),
+    }
 }
 
 pub(super) fn find(desk: &Desk, id: &str) -> Result<RunHandle, Error> {

@@ -63,6 +63,8 @@ pub(super) struct ActiveFault {
     pub(super) refused_to_follow: bool,
     /// When it was asked for, on the monotonic clock.
     pub(super) commanded_ns: u64,
+    /// When the kernel had confirmed it.
+    pub(super) begun_ns: u64,
 }
 
 impl ActiveFault {
@@ -89,6 +91,7 @@ impl ActiveFault {
             seed: self.seed,
             run: if let FaultOwner::Run(run) = owner { Some(run.clone()) } else { None },
             remaining_ns: remaining.map(nanoseconds),
+            begun_ns: Some(self.begun_ns),
             state: report
                 .state(spec.processes, spec.delay.map(super::super::fault::Delay::duration))
                 .to_owned(),

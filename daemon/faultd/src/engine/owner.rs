@@ -200,6 +200,7 @@ impl<P: RulePort> Owner<P> {
             deadline_ns,
             refused_to_follow: false,
             commanded_ns,
+            begun_ns: effective_ns,
         };
         let status = fault.status(&FaultReport::default());
         tracing::info!(

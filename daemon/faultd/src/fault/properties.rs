@@ -222,6 +222,7 @@ fn a_request() -> impl Strategy<Value = FaultRequest> {
                 direction,
                 backend,
                 hold_for_ns,
+                begin_at_ns: None,
                 seed,
                 detach,
             }

@@ -180,6 +180,7 @@ mod tests {
             seed: 1,
             run: None,
             remaining_ns: Some(1_000_000_000),
+            begun_ns: None,
             state: "effective".into(),
             follows: 0,
             packets: PacketCounts { matched: 3, ..PacketCounts::default() },

@@ -26,6 +26,12 @@ impl RunClock {
         }
     }
 
+    /// Zero, on the monotonic clock.
+    #[must_use]
+    pub fn origin_ns(&self) -> u64 {
+        self.origin_ns
+    }
+
     /// Now, in nanoseconds since zero; negative in the warm-up.
     #[must_use]
     pub fn now_ns(&self) -> i64 {

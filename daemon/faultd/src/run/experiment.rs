@@ -47,6 +47,7 @@ use super::{
     host,
     injection::{FollowingEnded, Injection, InjectionRecord, proposals},
     load::{self, Client},
+    notes::Notes,
     outputs::RunFolder,
     record::RunRecord,
     refusals::Asked,
@@ -220,12 +221,13 @@ impl Experiment {
         mut self,
         progress: watch::Sender<RunProgress>,
         stop: watch::Receiver<Option<String>>,
+        notes: Notes,
     ) -> RunResult {
         let (id, folder) = (self.id.clone(), self.folder.name().to_owned());
         let (cluster, label) = (&self.cluster, self.spec.label.as_str());
         self.metrics.begin(label, &cluster.name, &cluster.driver, self.spec.clients);
         let metrics = self.metrics.clone();
-        let conducted = self.try_conduct(progress, stop).await;
+        let conducted = self.try_conduct(progress, stop, notes).await;
         metrics.end();
         match conducted {
             Ok((status, error)) => RunResult { id, status: status.name().to_owned(), folder, error },
@@ -242,6 +244,7 @@ impl Experiment {
         mut self,
         progress: watch::Sender<RunProgress>,
         mut stop: watch::Receiver<Option<String>>,
+        notes: Notes,
     ) -> Result<(Status, Option<String>), RunError> {
         if let Some(reason) = self.prepare_data(&progress, &mut stop).await? {
             return Ok((Status::Interrupted, Some(reason)));
@@ -250,7 +253,7 @@ impl Experiment {
         self.surroundings.engine.prepare(interfaces.clone()).await?;
         kill_points::here("run.ready");
         let engine = self.surroundings.engine.clone();
-        let conducted = self.conduct_when_ready(progress, stop).await;
+        let conducted = self.conduct_when_ready(progress, stop, notes).await;
         // Also where a file could not be made: what is held ready would stay for as long as the daemon lives.
         engine.release(interfaces).await;
         let (finish, error) = conducted?;
@@ -266,9 +269,10 @@ impl Experiment {
         mut self,
         progress: watch::Sender<RunProgress>,
         stop: watch::Receiver<Option<String>>,
+        notes: Notes,
     ) -> Result<(Finish, Option<String>), RunError> {
         let clock = RunClock::starting_in(whole_seconds(self.spec.warm_up));
-        let record = RunRecord::begin(&self.folder, clock)?;
+        let record = RunRecord::begin(&self.folder, clock, notes)?;
         let mut metadata = self.metadata(clock);
         write_metadata(&self.folder, &metadata)?;
         let opening = Opening { schedule: self.spec.request.schedule.clone(), plan: self.plan.clone() };
@@ -276,6 +280,7 @@ impl Experiment {
         let mut load = self.begin_load(clock)?;
         let measured = self.measure(clock, &record, transcript, &mut load, &progress, stop).await;
         let Measured { mut ending, done, findings, ended_ns, stopped } = measured;
+        record.end_notes();
         kill_points::here("run.measured");
         let latencies = match load {
             RunningLoad::Command(command) => {

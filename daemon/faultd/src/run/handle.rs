@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use faultd_api::run::{RunProgress, RunRequest, RunResult, RunStatus};
+use faultd_api::run::{RemoteFaultNote, RunProgress, RunRequest, RunResult, RunStatus};
 use jiff::Timestamp;
 use tokio::sync::watch;
+
+use super::notes::{NoteError, Notes};
 
 /// What does not change about a run.
 #[derive(Debug)]
@@ -37,6 +39,7 @@ pub struct RunHandle {
     pub(super) progress: watch::Receiver<RunProgress>,
     pub(super) result: watch::Receiver<Option<RunResult>>,
     pub(super) stop: Arc<watch::Sender<Option<String>>>,
+    pub(super) notes: Notes,
 }
 
 impl RunHandle {
@@ -50,6 +53,14 @@ impl RunHandle {
     #[must_use]
     pub fn progress(&self) -> watch::Receiver<RunProgress> {
         self.progress.clone()
+    }
+
+    /// Adds to its events what its caller says of a fault on another machine.
+    ///
+    /// # Errors
+    /// When the note is out of bounds, or the run has ended.
+    pub fn note(&self, note: RemoteFaultNote) -> Result<(), NoteError> {
+        self.notes.take(note)
     }
 
     /// Ends it early; the first reason counts.
@@ -125,6 +136,7 @@ mod tests {
             progress: progress_seen,
             result: result_seen,
             stop,
+            notes: Notes::default(),
         };
         (handle, progress, result)
     }

@@ -12,6 +12,7 @@ pub mod host;
 pub mod injection;
 pub mod keys;
 pub mod load;
+mod notes;
 pub mod outputs;
 pub mod record;
 mod refusals;
@@ -32,13 +33,17 @@ use std::{
 use faultd_api::run::{RunProgress, RunRequest, RunStatus};
 use tokio::sync::watch;
 
-pub use self::handle::{AboutRun, RunHandle};
 use self::{
     command_load::{CommandLoadError, CommandOutput},
     experiment::{Experiment, Surroundings},
+    notes::Notes,
     outputs::OutputsError,
     spec::{RunSpec, RunSpecError},
     stop::prometheus::PrometheusError,
+};
+pub use self::{
+    handle::{AboutRun, RunHandle},
+    notes::NoteError,
 };
 use crate::{
     cluster::{Cluster, RoleError},
@@ -262,19 +267,21 @@ impl Runs {
         let (progress, progress_seen) = watch::channel(RunProgress::default());
         let (stop, stopped) = watch::channel(None);
         let (result, result_seen) = watch::channel(None);
+        let notes = Notes::default();
         let handle = RunHandle {
             id: id.clone(),
             about: Arc::new(about),
             progress: progress_seen,
             result: result_seen,
             stop: Arc::new(stop),
+            notes: notes.clone(),
         };
         self.table().active.insert(id.clone(), handle.clone());
         self.changed();
         let runs = self.clone();
         tokio::spawn(async move {
             tracing::info!(run = id, cluster, folder = experiment.folder_name(), "run begins");
-            let ended = experiment.conduct(progress, stopped).await;
+            let ended = experiment.conduct(progress, stopped, notes).await;
             tracing::info!(run = id, status = ended.status, error = ended.error, "run ended");
             runs.release(&id, &cluster);
             result.send_replace(Some(ended));

@@ -15,6 +15,7 @@ use faultd_results::{
 
 use super::{
     clock::RunClock,
+    notes::Notes,
     outputs::{OutputsError, RunFolder},
     whole_lines::WholeLines,
 };
@@ -22,6 +23,8 @@ use super::{
 /// The series and the events of one run.
 pub struct RunRecord {
     clock: RunClock,
+    /// What the caller says of other machines.
+    notes: Notes,
     /// A std mutex: held for one line at a time, never across an await.
     written: Mutex<Written>,
 }
@@ -42,7 +45,7 @@ impl RunRecord {
     ///
     /// # Errors
     /// When they cannot be made.
-    pub fn begin(folder: &RunFolder, clock: RunClock) -> Result<Self, OutputsError> {
+    pub fn begin(folder: &RunFolder, clock: RunClock, notes: Notes) -> Result<Self, OutputsError> {
         let mut written = Written {
             timeseries: WholeLines::new(folder.create_file(TIMESERIES_CSV)?),
             events_file: WholeLines::new(folder.create_file(EVENTS_JSONL)?),
@@ -52,17 +55,30 @@ impl RunRecord {
             failure: None,
         };
         written.write_row_text(HEADER);
-        let record = Self { clock, written: Mutex::new(written) };
+        let record = Self { clock, notes, written: Mutex::new(written) };
         record.note_phase();
         Ok(record)
     }
 
-    /// Adds a second.
+    /// Adds a second, and what the caller has noted in it.
     pub fn row(&self, row: Row) {
+        self.add_notes(self.notes.drain());
         kill_points::here("run.row");
         let mut written = self.written();
         written.write_row_text(&row.to_csv());
         written.rows.push(row);
+    }
+
+    /// Adds what the caller has noted last; nothing is taken any more.
+    pub fn end_notes(&self) {
+        self.add_notes(self.notes.end());
+    }
+
+    fn add_notes(&self, notes: Vec<(u64, EventKind)>) {
+        for (monotonic_ns, kind) in notes {
+            let event = self.stamped(monotonic_ns, kind);
+            self.written().add(event);
+        }
     }
 
     /// Other seconds instead of those so far: what is known now of what a command has told late.

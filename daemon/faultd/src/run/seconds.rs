@@ -97,6 +97,7 @@ impl Seconds<'_> {
             errors: row.errors,
             p50_ms: row.latency.and_then(|latency| latency.p50),
             faults: self.faults_shown.borrow().clone(),
+            begins_ns: Some(self.clock.origin_ns()),
         });
     }
 }

@@ -146,6 +146,7 @@ fn checked_fault(request: &RunRequest) -> Result<Option<FaultSpec>, RunSpecError
             direction: request.direction,
             backend: request.backend,
             hold_for_ns: request.hold_for_ns,
+            begin_at_ns: None,
             seed: request.seed,
             detach: false,
         })?)),

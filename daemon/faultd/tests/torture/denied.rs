@@ -27,7 +27,7 @@ const ADDRESS: &str = "FAULTD_TEST_ASKS_AT";
 const READER: &str = "65534";
 const STRANGER: &str = "54321";
 /// How methods are called that change nothing. Whatever is called otherwise is denied to a reader.
-const READS: [&str; 7] = ["Doctor", "Inspect", "List", "Plan", "Select", "Show", "Wait"];
+const READS: [&str; 8] = ["Clock", "Doctor", "Inspect", "List", "Plan", "Select", "Show", "Wait"];
 /// What returns at the end of something, which may take its time.
 const WAITS: &str = "Wait";
 /// How often each method is called, with other arguments each time.

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How often a fault in the foreground is looked for.
-const LOOK_AFTER: Duration = Duration::from_secs(1);
+pub(super) const LOOK_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArguments {
@@ -49,7 +49,7 @@ pub(crate) struct AddArguments {
     detach: bool,
     /// Says what would be done, and whether the policy allows it, and changes nothing.
     #[arg(long, conflicts_with = "detach")]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 /// A fault with an end of its own, or one that was detached, outlives this process. Any other
@@ -62,7 +62,10 @@ pub(super) async fn add(
 ) -> Result<(), CommandError> {
     let request = to_request(arguments)?;
     let mut interrupts = Interrupts::catch()?;
-    let manager = bus.connect().await?;
+    let manager = tokio::select! {
+        manager = bus.connect() => manager?,
+        () = interrupts.next() => return Err(CommandError::Interrupted),
+    };
     if arguments.dry_run {
         return plan::show(&manager, &targets(&manager, arguments).await?, &request, output).await;
     }
@@ -100,12 +103,15 @@ async fn add_to_all(
     }
 }
 
-async fn add_one(manager: &ManagerProxy<'_>, request: FaultRequest) -> Result<FaultStatus, CommandError> {
+pub(super) async fn add_one(
+    manager: &ManagerProxy<'_>,
+    request: FaultRequest,
+) -> Result<FaultStatus, CommandError> {
     Ok(dictionary::decode(manager.add_fault(dictionary::encode(&request)?).await?)?)
 }
 
 /// What was added goes when another target is refused. What has gone by itself is as good as removed.
-async fn remove_all(manager: &ManagerProxy<'_>, ids: impl Iterator<Item = &str>) {
+pub(super) async fn remove_all(manager: &ManagerProxy<'_>, ids: impl Iterator<Item = &str>) {
     let remove = async |id| (id, manager.remove_fault(id).await);
     for (id, removed) in join_all(ids.map(remove)).await {
         match removed {
@@ -116,7 +122,10 @@ async fn remove_all(manager: &ManagerProxy<'_>, ids: impl Iterator<Item = &str>)
 }
 
 /// The targets that are meant, by their full names.
-async fn targets(manager: &ManagerProxy<'_>, arguments: &AddArguments) -> Result<Vec<String>, CommandError> {
+pub(super) async fn targets(
+    manager: &ManagerProxy<'_>,
+    arguments: &AddArguments,
+) -> Result<Vec<String>, CommandError> {
     let AddArguments { targets, random, fault, .. } = arguments;
     if let ([only], None) = (targets.as_slice(), random)
         && !only.contains([':', '/'])
@@ -135,7 +144,7 @@ async fn targets(manager: &ManagerProxy<'_>, arguments: &AddArguments) -> Result
 }
 
 /// The request but for its target.
-fn to_request(arguments: &AddArguments) -> Result<FaultRequest, CommandError> {
+pub(super) fn to_request(arguments: &AddArguments) -> Result<FaultRequest, CommandError> {
     let AddArguments { network, fault, hold_for, detach, .. } = arguments;
     if !fault.has_fault() {
         return Err(CommandError::Usage(
@@ -151,6 +160,7 @@ fn to_request(arguments: &AddArguments) -> Result<FaultRequest, CommandError> {
         direction: fault.direction(),
         backend: fault.backend.unwrap_or_default(),
         hold_for_ns: hold_for.map(nanoseconds),
+        begin_at_ns: None,
         seed: fault.seed,
         detach: *detach || hold_for.is_some(),
     })
@@ -181,18 +191,27 @@ async fn hold(
             return Ok(());
         }
     }
-    for id in &ids {
-        manager.remove_fault(id).await?;
-    }
+    end_held(manager, &ids).await?;
     say(&format!("{} removed", are(&ids)));
     Err(CommandError::Interrupted)
 }
 
-fn named(ids: &[String]) -> String {
+/// Removes faults that belong to our connection. Ctrl-C may have ended what carries it, and them with it.
+pub(super) async fn end_held(manager: &ManagerProxy<'_>, ids: &[String]) -> Result<(), CommandError> {
+    for id in ids {
+        match manager.remove_fault(id).await {
+            Ok(()) | Err(Error::ZBus(zbus::Error::InputOutput(_))) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn named(ids: &[String]) -> String {
     format!("{} {}", if ids.len() == 1 { "fault" } else { "faults" }, ids.join(", "))
 }
 
-fn were(ids: &[String]) -> String {
+pub(super) fn were(ids: &[String]) -> String {
     format!("{} {}", named(ids), if ids.len() == 1 { "was" } else { "were" })
 }
 

@@ -2,6 +2,7 @@
 
 mod add;
 mod plan;
+mod together;
 
 use std::time::Duration;
 
@@ -17,7 +18,10 @@ use serde::Serialize;
 
 use self::add::AddArguments;
 pub(super) use self::plan::plans_table;
-use super::decode_all;
+use super::{
+    decode_all,
+    several::{self, Hosts},
+};
 use crate::{
     command_error::CommandError,
     connection::BusAddress,
@@ -105,16 +109,41 @@ pub(crate) async fn fault(verb: FaultVerb, bus: &BusAddress, output: Format) -> 
     }
 }
 
+/// What can be asked of several machines at once.
+///
+/// # Errors
+/// When it is another verb, or one of the machines fails; what the others answered is printed then.
+pub(crate) async fn on_each(verb: FaultVerb, hosts: &Hosts, output: Format) -> Result<(), CommandError> {
+    match verb {
+        FaultVerb::Add(arguments) => together::add(&arguments, hosts, output).await,
+        FaultVerb::Ls => {
+            let ask = async |manager: &ManagerProxy<'static>| Ok(decode_all(manager.list_faults().await?)?);
+            hosts.ask(ask).await.show("fault", output, HEADER, row)
+        }
+        FaultVerb::Clear { target, all: _ } => {
+            let clear = async |manager: &ManagerProxy<'static>| {
+                Ok(vec![Cleared::by(manager, target.as_deref()).await?])
+            };
+            hosts.ask(clear).await.show("host", output, ["REMOVED"], |cleared| [cleared.count.to_string()])
+        }
+        FaultVerb::Show { .. } | FaultVerb::Set(_) | FaultVerb::Rm { .. } => Err(several::only_one()),
+    }
+}
+
+impl Cleared {
+    /// Removes the faults of a target, or all.
+    async fn by(manager: &ManagerProxy<'_>, target: Option<&str>) -> Result<Self, CommandError> {
+        if let Some(target) = target {
+            return Ok(Self { count: manager.clear_faults(target).await?, faults: None });
+        }
+        let faults: Vec<FaultStatus> = decode_all(manager.clear_all_faults().await?)?;
+        Ok(Self { count: u32::try_from(faults.len()).unwrap_or(u32::MAX), faults: Some(faults) })
+    }
+}
+
 /// Removes the faults of a target, or all, and prints what was removed.
 async fn clear(target: Option<&str>, bus: &BusAddress, output: Format) -> Result<(), CommandError> {
-    let manager = bus.connect().await?;
-    let cleared = match target {
-        Some(target) => Cleared { count: manager.clear_faults(target).await?, faults: None },
-        None => {
-            let faults: Vec<FaultStatus> = decode_all(manager.clear_all_faults().await?)?;
-            Cleared { count: u32::try_from(faults.len()).unwrap_or(u32::MAX), faults: Some(faults) }
-        }
-    };
+    let cleared = Cleared::by(&bus.connect().await?, target).await?;
     let Cleared { count, faults } = &cleared;
     if output != Format::Table {
         return output.one("faults-cleared", &cleared, |_| String::new());
@@ -143,6 +172,7 @@ async fn set(
         direction: now.direction.unwrap_or_default(),
         backend: fault.backend.unwrap_or_default(),
         hold_for_ns: hold_for.map(nanoseconds).or(now.remaining_ns),
+        begin_at_ns: None,
         seed: Some(now.seed),
         detach: true,
     };
@@ -157,23 +187,24 @@ async fn list(manager: &ManagerProxy<'_>, output: Format) -> Result<(), CommandE
 }
 
 fn faults_table(faults: &[FaultStatus]) -> String {
-    let header = [
-        "ID",
-        "TARGET",
-        "FAULT",
-        "DIRECTION",
-        "BACKEND",
-        "INTERFACE",
-        "LEFT",
-        "STATE",
-        "MATCHED",
-        "DELAYED",
-        "DROPPED",
-        "STOOD STILL",
-        "RUN",
-    ];
-    table(header, faults.iter().map(row))
+    table(HEADER, faults.iter().map(row))
 }
+
+const HEADER: [&str; 13] = [
+    "ID",
+    "TARGET",
+    "FAULT",
+    "DIRECTION",
+    "BACKEND",
+    "INTERFACE",
+    "LEFT",
+    "STATE",
+    "MATCHED",
+    "DELAYED",
+    "DROPPED",
+    "STOOD STILL",
+    "RUN",
+];
 
 fn row(fault: &FaultStatus) -> [String; 13] {
     // A fault on processes counts no packets.

@@ -31,11 +31,13 @@ pub(super) async fn show(
 }
 
 pub(crate) fn plans_table(plans: &[FaultPlan]) -> String {
-    let header = ["TARGET", "FAULT", "DIRECTION", "INTERFACES", "BACKEND", "AT MOST", "SPARES"];
-    table(header, plans.iter().map(row))
+    table(HEADER, plans.iter().map(row))
 }
 
-fn row(plan: &FaultPlan) -> [String; 7] {
+pub(super) const HEADER: [&str; 7] =
+    ["TARGET", "FAULT", "DIRECTION", "INTERFACES", "BACKEND", "AT MOST", "SPARES"];
+
+pub(super) fn row(plan: &FaultPlan) -> [String; 7] {
     let list = |texts: &[String]| or_dash((!texts.is_empty()).then(|| texts.join(", ")));
     [
         plan.target.clone(),

@@ -62,6 +62,13 @@ impl RunObject {
         runs::stop(&self.desk, &header, &self.shown.now().id).await
     }
 
+    /// Adds to events.jsonl what became of a fault that the caller put on another machine for the same time; the user who has
+    /// begun the run may do that. Keys: monotonic_ns (t, on the clock of this host), uncertainty_ns (t), host (s), target (s),
+    /// fault (s, its id there), state (s: commanded, effective, cleared, failed), detail (s).
+    async fn note(&self, note: Dictionary, #[zbus(header)] header: Header<'_>) -> Result<(), Error> {
+        runs::note(&self.desk, &header, &self.shown.now().id, note).await
+    }
+
     /// Everything about it; see ShowRun.
     #[zbus(out_args("run"))]
     async fn show(&self, #[zbus(header)] header: Header<'_>) -> Result<Dictionary, Error> {
