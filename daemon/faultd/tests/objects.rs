@@ -202,13 +202,16 @@ fn tools_made_for_any_bus_look_at_the_private_socket() {
     let daemon = DaemonUnderTest::start(FAULTD);
     let lab = daemon.lab_up();
     let busctl = |words: &str| {
-        let mut command = Command::new("busctl");
-        command.arg(format!("--address=unix:path={}", daemon.socket().display()));
+        // It keeps what it prints to itself, else, until it has enough of it.
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "busctl"]).arg(format!("--address=unix:path={}", daemon.socket().display()));
         command.args(words.split_whitespace());
         command
     };
     let seen = |words: &str| run(busctl(words), PATIENCE).succeeded().stdout;
     let mut monitor = Running::start(busctl("--json=short monitor org.faultd.Engine1"));
+    let listens = || monitor.stderr().contains("Monitoring");
+    assert!(wait_until(PATIENCE, listens), "{}", monitor.stderr());
     daemon.faultctl(&format!("fault add {lab}/etcd0 --delay 5ms --for 60s --detach")).succeeded();
     let told = || monitor.stdout().contains("InterfacesAdded") && monitor.stdout().contains("/fault/f1");
     assert!(wait_until(PATIENCE, told), "{} {}", monitor.stdout(), monitor.stderr());

@@ -197,10 +197,12 @@ fn callers(bus: &TestBus, granted: &Mutex<Vec<&'static str>>) {
     );
     assert!(job.contains("/org/faultd/Engine1/job/j1"), "{job}");
     let objects = "/org/faultd/Engine1";
+    let listed = daemon.faultctl("-o json fault ls").json();
+    let fault = listed["faults"][0]["id"].as_str().expect("the fault of the run").to_owned();
     for (path, name) in [
         (objects.to_owned(), "Manager"),
         (format!("{objects}/run/r1"), "Run"),
-        (format!("{objects}/fault/f3"), "Fault"),
+        (format!("{objects}/fault/{fault}"), "Fault"),
         (format!("{objects}/target/{}", path_element(&format!("{lab}/etcd0"))), "Target"),
         (format!("{objects}/lab/{}", path_element(&lab)), "Lab"),
         (format!("{objects}/plugin/window"), "Plugin"),
