@@ -202,9 +202,8 @@ fn tools_made_for_any_bus_look_at_the_private_socket() {
     let daemon = DaemonUnderTest::start(FAULTD);
     let lab = daemon.lab_up();
     let busctl = |words: &str| {
-        // It keeps what it prints to itself, else, until it has enough of it.
-        let mut command = Command::new("stdbuf");
-        command.args(["-oL", "busctl"]).arg(format!("--address=unix:path={}", daemon.socket().display()));
+        let mut command = Command::new("busctl");
+        command.arg(format!("--address=unix:path={}", daemon.socket().display()));
         command.args(words.split_whitespace());
         command
     };

@@ -3,7 +3,7 @@
 //! `busctl` and `gdbus` greet `org.freedesktop.DBus` on every connection. On the private socket
 //! there is no bus, so the daemon answers for it, as little as they need.
 
-use zbus::{fdo, interface};
+use zbus::{fdo, interface, object_server::SignalEmitter};
 
 use faultd_api::names::BUS_NAME;
 
@@ -41,6 +41,10 @@ impl BusFacade {
         vec!["org.freedesktop.DBus".to_owned(), BUS_NAME.to_owned()]
     }
 
+    /// Said to a caller who becomes a monitor, and so has no name any more.
+    #[zbus(signal)]
+    async fn name_lost(emitter: &SignalEmitter<'_>, name: &str) -> zbus::Result<()>;
+
     /// Nothing can be started here: 2 means that it runs already.
     fn start_service_by_name(&self, _name: String, _flags: u32) -> u32 {
         2
@@ -52,6 +56,14 @@ pub(super) struct MonitoringFacade;
 
 #[interface(name = "org.freedesktop.DBus.Monitoring")]
 impl MonitoringFacade {
-    /// Nothing changes: signals are sent to every caller, and calls of others are not shown to anybody.
-    fn become_monitor(&self, _rules: Vec<String>, _flags: u32) {}
+    /// Nothing changes: signals are sent to every caller, and calls of others are not shown to anybody. `busctl` prints
+    /// none before it has lost its name, as on a bus.
+    async fn become_monitor(
+        &self,
+        _rules: Vec<String>,
+        _flags: u32,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> zbus::Result<()> {
+        BusFacade::name_lost(&emitter, CALLER).await
+    }
 }
