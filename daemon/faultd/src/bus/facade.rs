@@ -63,7 +63,7 @@ impl MonitoringFacade {
         _rules: Vec<String>,
         _flags: u32,
         #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
-    ) -> zbus::Result<()> {
-        BusFacade::name_lost(&emitter, CALLER).await
+    ) -> fdo::Result<()> {
+        Ok(BusFacade::name_lost(&emitter, CALLER).await?)
     }
 }

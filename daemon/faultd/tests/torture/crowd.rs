@@ -20,6 +20,8 @@ use crate::{
 };
 
 const CLIENTS: u16 = 50;
+/// The daemon opens some that stay open, by and by; a client that leaves one of its own leaves fifty.
+const STAY_OPEN: usize = 16;
 const FIRST_PORT: u16 = 20_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -82,7 +84,7 @@ fn fifty_clients_at_once_are_served_and_nothing_of_them_is_left() {
     let left = || faultd_testkit::traces::rule_parts(&network.host.outside);
     let attached = || left().into_iter().filter(|part| part.contains("TCX")).count();
     assert!(wait_until(PATIENCE, || attached() == 0), "{:?}", left());
-    let closed = wait_until(PATIENCE, || descriptors(daemon.pid()) <= before + 2);
+    let closed = wait_until(PATIENCE, || descriptors(daemon.pid()) <= before + STAY_OPEN);
     assert!(closed, "{before} descriptors became {}", descriptors(daemon.pid()));
     assert!(!daemon.log().contains("panicked"), "{}", daemon.log());
 }

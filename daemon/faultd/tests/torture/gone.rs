@@ -97,7 +97,7 @@ fn an_interface_or_a_namespace_that_is_deleted_under_fault_takes_the_fault_with_
         // The first time loads what stays loaded for the next one.
         let open = descriptors(daemon.pid());
         let before = *before.get_or_insert(open);
-        let settled = || descriptors(daemon.pid()) <= before + 2;
+        let settled = || descriptors(daemon.pid()) <= before + 8;
         assert!(
             wait_until(PATIENCE, settled),
             "{fault}: {} open, {before} at first",
