@@ -165,7 +165,8 @@ fn those_who_look_at_metrics_and_go_or_say_nothing_leave_nothing() {
     assert!(page().contains("faultd_"), "no page");
     arena.assert_serves("with silent scrapers");
     drop(silent);
-    let closed = wait_until(PATIENCE, || descriptors(arena.daemon.pid()) <= before);
+    // A few are opened by and by and stay; those who look are a hundred.
+    let closed = wait_until(PATIENCE, || descriptors(arena.daemon.pid()) <= before + 8);
     assert!(closed, "{} open, {before} before", descriptors(arena.daemon.pid()));
     arena.assert_as_before("after them");
 }
