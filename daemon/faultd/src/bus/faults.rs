@@ -148,10 +148,19 @@ async fn cleared(
     server: &ObjectServer,
     selection: Selection,
 ) -> Result<Vec<FaultStatus>, Error> {
-    let cleared = desk.services.engine.clear(selection).await.map_err(|error| of_engine(&error))?;
-    let ids: Vec<String> = cleared.iter().map(|fault| fault.status.id.clone()).collect();
-    desk.services.inventory.drop_faults(&ids).await;
+    let cleared = clear_and_drop(&desk.services, selection).await;
     desk.refresh(server).await;
+    cleared
+}
+
+/// Removes faults, which nobody is shown any more; answers what they were.
+pub(super) async fn clear_and_drop(
+    services: &Services,
+    selection: Selection,
+) -> Result<Vec<FaultStatus>, Error> {
+    let cleared = services.engine.clear(selection).await.map_err(|error| of_engine(&error))?;
+    let ids: Vec<String> = cleared.iter().map(|fault| fault.status.id.clone()).collect();
+    services.inventory.drop_faults(&ids).await;
     let failures: Vec<String> = cleared.iter().flat_map(|fault| fault.failures.clone()).collect();
     if failures.is_empty() {
         Ok(cleared.into_iter().map(|fault| fault.status).collect())

@@ -12,7 +12,8 @@ use zbus::{ObjectServer, OwnedObjectPath, message::Header};
 
 use super::{
     desk::{Desk, Done, UNREADABLE, decode, encode},
-    errors::{of_engine, of_lab, of_run},
+    errors::{of_lab, of_run},
+    faults,
     manager::Services,
 };
 use crate::{engine::Selection, policy::Right};
@@ -107,10 +108,7 @@ async fn bring_up(services: &Services, request: &LabRequest) -> Result<(String, 
 
 async fn take_down(services: &Services, name: &str) -> Result<(), Error> {
     let _hold = services.runs.keep_away_from(name).map_err(|error| of_run(&error))?;
-    let cleared = services.engine.clear(Selection::Lab(name.to_owned())).await;
-    let cleared = cleared.map_err(|error| of_engine(&error))?;
-    let ids: Vec<String> = cleared.iter().map(|fault| fault.status.id.clone()).collect();
-    services.inventory.drop_faults(&ids).await;
+    faults::clear_and_drop(services, Selection::Lab(name.to_owned())).await?;
     services.readiness.lab_goes_down(name).await;
     services.labs.down(name).await.map_err(|error| of_lab(&error))
 }
