@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    fault::{Backend, Direction},
+    fault::{Backend, Direction, FaultRequest},
     shape::FaultShape,
 };
 
@@ -172,6 +172,26 @@ pub struct RunRequest {
     /// that of this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<String>,
+}
+
+impl RunRequest {
+    /// Its fault, on a target by its name.
+    #[must_use]
+    pub fn fault_on(&self, target: &str) -> FaultRequest {
+        FaultRequest {
+            target: target.to_owned(),
+            network: self.network.clone(),
+            delay_ns: self.delay_ns,
+            loss_ratio: self.loss_ratio,
+            shape: self.shape.clone(),
+            direction: self.direction,
+            backend: self.backend,
+            hold_for_ns: self.hold_for_ns,
+            begin_at_ns: None,
+            seed: self.seed,
+            detach: false,
+        }
+    }
 }
 
 /// Default of [`RunRequest::warm_up_ns`]: 3 s.

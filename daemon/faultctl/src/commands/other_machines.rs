@@ -86,18 +86,7 @@ impl OtherMachine {
     async fn connect(also: &AlsoOn, run: &RunRequest, hold_for_ns: u64) -> Result<Self, CommandError> {
         let remote = Remote::new(also.host.clone(), None)?;
         let manager = BusAddress::Remote(Box::new(remote)).connect().await?;
-        let mut request = FaultRequest {
-            target: also.target.clone(),
-            network: run.network.clone(),
-            delay_ns: run.delay_ns,
-            loss_ratio: run.loss_ratio,
-            shape: run.shape.clone(),
-            direction: run.direction,
-            backend: run.backend,
-            hold_for_ns: Some(hold_for_ns),
-            seed: run.seed,
-            ..FaultRequest::default()
-        };
+        let mut request = FaultRequest { hold_for_ns: Some(hold_for_ns), ..run.fault_on(&also.target) };
         let plan: FaultPlan = dictionary::decode(manager.plan_fault(dictionary::encode(&request)?).await?)?;
         request.target.clone_from(&plan.target);
         // An old daemon is found out now, and not in the middle of a run.

@@ -135,17 +135,9 @@ fn meant<'a>(asked: &str, members: &'a [Member]) -> Result<Vec<&'a str>, Command
 /// The fault of a run as a fault by itself.
 fn fault_on(target: &str, request: &RunRequest) -> FaultRequest {
     FaultRequest {
-        target: target.to_owned(),
-        network: request.network.clone(),
-        delay_ns: request.delay_ns,
-        loss_ratio: request.loss_ratio,
-        shape: request.shape.clone(),
-        direction: request.direction,
-        backend: request.backend,
         hold_for_ns: Some(request.hold_for_ns.unwrap_or(request.duration_ns)),
-        seed: request.seed,
-        begin_at_ns: None,
         detach: true,
+        ..request.fault_on(target)
     }
 }
 

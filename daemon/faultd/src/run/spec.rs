@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use faultd_api::{
-    fault::FaultRequest,
     run::RunRequest,
     units::{LONGEST_DURATION, duration_text},
 };
@@ -137,19 +136,7 @@ fn checked_fault(request: &RunRequest) -> Result<Option<FaultSpec>, RunSpecError
         (None, false) => Ok(None),
         (None, true) => Err(RunSpecError::FaultWithoutTarget),
         (Some(target), false) => Err(RunSpecError::TargetWithoutFault(target.clone())),
-        (Some(target), true) => Ok(Some(FaultSpec::checked(&FaultRequest {
-            target: target.clone(),
-            network: request.network.clone(),
-            delay_ns: request.delay_ns,
-            loss_ratio: request.loss_ratio,
-            shape: request.shape.clone(),
-            direction: request.direction,
-            backend: request.backend,
-            hold_for_ns: request.hold_for_ns,
-            begin_at_ns: None,
-            seed: request.seed,
-            detach: false,
-        })?)),
+        (Some(target), true) => Ok(Some(FaultSpec::checked(&request.fault_on(target))?)),
     }
 }
 
